@@ -1,0 +1,51 @@
+//===- Calibrate.h - Run a module and stop at its linears -------*- C++ -*-===//
+//
+// Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef QUANTOPT_CALIBRATION_CALIBRATE_H
+#define QUANTOPT_CALIBRATION_CALIBRATE_H
+
+#include "quantopt/Calibration/Samples.h"
+#include "quantopt/Dialect/LowBit/IR/LowBit.h"
+#include "quantopt/Runtime/Matrix.h"
+
+namespace quantopt {
+
+/// What is done at the observed linears. Linears go by their index in the list
+/// given to calibrate().
+class CalibrationClient {
+public:
+  virtual ~CalibrationClient();
+
+  /// All samples stand at `linears`, which read one input: inputs[i] is that of
+  /// sample i. Called once per group, on the thread that called calibrate(),
+  /// before any multiply() of its members. A message that is not empty stops
+  /// the run.
+  virtual std::string observe(llvm::ArrayRef<unsigned> linears,
+                              llvm::ArrayRef<MatrixRef> inputs) = 0;
+
+  /// y = x * W^T with what the linear's weight is now. Called from several
+  /// threads at once.
+  virtual void multiply(unsigned linear, MatrixRef x, MutableMatrixRef y) = 0;
+};
+
+/// Runs function `entry` of `module` once on each sample, all samples in step:
+/// at every one of `linears` each waits until all have come, `client` observes
+/// their inputs, and they go on with what it multiplies. So each linear sees the
+/// inputs that the client's version of the linears before it produces, after
+/// one forward pass and for any graph (docs/design.md 4).
+///
+/// `module` is not changed. What does not lead to one of `linears` is not run.
+/// At most `threads` samples compute at a time; the result does not depend on
+/// it. Failures are diagnostics.
+mlir::LogicalResult calibrate(mlir::ModuleOp module, llvm::StringRef entry,
+                              llvm::ArrayRef<lowbit::LinearOp> linears,
+                              const CalibrationSamples &samples,
+                              unsigned threads, CalibrationClient &client);
+
+} // namespace quantopt
+
+#endif // QUANTOPT_CALIBRATION_CALIBRATE_H

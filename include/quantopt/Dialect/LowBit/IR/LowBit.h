@@ -1,0 +1,59 @@
+//===- LowBit.h - The lowbit dialect ------------------------------*- C++ -*-===//
+//
+// Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef QUANTOPT_DIALECT_LOWBIT_IR_LOWBIT_H
+#define QUANTOPT_DIALECT_LOWBIT_IR_LOWBIT_H
+
+#include "quantopt/Quantize/Scheme.h"
+
+#include "mlir/Bytecode/BytecodeOpInterface.h"
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/BuiltinAttributes.h"
+#include "mlir/IR/BuiltinTypes.h"
+#include "mlir/IR/Dialect.h"
+#include "mlir/IR/OpDefinition.h"
+#include "mlir/IR/OpImplementation.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
+#include "llvm/ADT/Hashing.h"
+
+namespace quantopt {
+
+/// Lets an AffineScheme be a parameter of an attribute.
+llvm::hash_code hash_value(const AffineScheme &scheme);
+
+/// The MLIR type of `kind`, and back (nullopt for any other type).
+mlir::FloatType getFloatType(mlir::MLIRContext *context, FloatKind kind);
+std::optional<FloatKind> getFloatKind(mlir::Type type);
+
+namespace lowbit {
+
+/// One buffer of a quantized weight.
+struct Plane {
+  llvm::StringRef name;
+  mlir::RankedTensorType type;
+};
+
+/// Names of the discardable attributes (see the dialect's description).
+inline constexpr llvm::StringLiteral kCalibrationAttr = "lowbit.calibration";
+inline constexpr llvm::StringLiteral kParameterAttr = "lowbit.parameter";
+inline constexpr llvm::StringLiteral kAliasesAttr = "lowbit.aliases";
+inline constexpr llvm::StringLiteral kRefusedAttr = "lowbit.refused";
+
+} // namespace lowbit
+} // namespace quantopt
+
+#include "quantopt/Dialect/LowBit/IR/LowBitDialect.h.inc"
+#include "quantopt/Dialect/LowBit/IR/LowBitInterfaces.h.inc"
+
+#define GET_ATTRDEF_CLASSES
+#include "quantopt/Dialect/LowBit/IR/LowBitAttrs.h.inc"
+#define GET_TYPEDEF_CLASSES
+#include "quantopt/Dialect/LowBit/IR/LowBitTypes.h.inc"
+#define GET_OP_CLASSES
+#include "quantopt/Dialect/LowBit/IR/LowBitOps.h.inc"
+
+#endif // QUANTOPT_DIALECT_LOWBIT_IR_LOWBIT_H

@@ -1,0 +1,86 @@
+//===----------------------------------------------------------------------===//
+//
+// Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef QUANTOPT_DIALECT_LOWBIT_IR_LOWBITDIALECT_TD
+#define QUANTOPT_DIALECT_LOWBIT_IR_LOWBITDIALECT_TD
+
+include "mlir/IR/AttrTypeBase.td"
+include "mlir/IR/OpBase.td"
+include "quantopt/Dialect/LowBit/IR/LowBitInterfaces.td"
+
+def LowBit_Dialect : Dialect {
+  let name = "lowbit";
+  let cppNamespace = "::quantopt::lowbit";
+  let summary = "Linear layers with few bits per weight";
+  let description = [{
+    The dialect names the linear layers of a model (`lowbit.linear`), holds their
+    quantized weights (`lowbit.weight`, `!lowbit.weight`) and says what the codes
+    mean (schemes such as `#lowbit.affine`).
+
+    Discardable attributes:
+
+    | attribute | on | meaning |
+    | --- | --- | --- |
+    | `lowbit.calibration` | argument of the entry function | [samples, ...] inputs to calibrate with |
+    | `lowbit.parameter` | argument of the entry function | name under which a side file holds its value |
+    | `lowbit.aliases` | module | other names of shared parameters |
+    | `lowbit.refused` | a contraction | why it is not a linear that can be quantized |
+  }];
+  let useDefaultAttributePrinterParser = 1;
+  let useDefaultTypePrinterParser = 1;
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect",
+    "::mlir::tensor::TensorDialect"
+  ];
+}
+
+def LowBit_AffineAttr : AttrDef<LowBit_Dialect, "Affine", [
+    DeclareAttrInterfaceMethods<LowBit_SchemeInterface>]> {
+  let mnemonic = "affine";
+  let summary = "Integer codes with a scale, and a zero point or minimum, per group";
+  let description = [{
+    The value of code q is `(q - 2^(bits-1)) * s` (`symmetric`), `(q - z) * s`
+    with an integer z (`integer_zero`), or `q * s + m` (`float_minimum`), each
+    operation rounded to f32. Weights that share a scale: `group = G` neighbours
+    in a row (the last group of a row may be short), a whole row (`per_channel`)
+    or the whole matrix (`per_tensor`).
+
+    Planes: `codes` tensor<N x ceil(K*bits/8) x i8>, least significant bits first
+    along K, each row padded to a whole byte; `scales` tensor<R x G> of the scale
+    type; `zeros` tensor<R x ceil(G*bits/8) x i8>, packed as the codes are, or
+    `minima` tensor<R x G> of the scale type.
+
+    Example:
+    ```mlir
+    #lowbit.affine<bits = 4, group = 64, symmetric, scale = f16>
+    ```
+  }];
+  let parameters = (ins "::quantopt::AffineScheme":$scheme);
+  let hasCustomAssemblyFormat = 1;
+  let genVerifyDecl = 1;
+}
+
+def LowBit_WeightType : TypeDef<LowBit_Dialect, "Weight"> {
+  let mnemonic = "weight";
+  let summary = "A quantized [N, K] = [out, in] weight";
+  let description = [{
+    Shape, element type of the float weight it replaces, scheme, and the layout
+    of the code bits (none: the plain layout that the scheme describes).
+
+    Example:
+    ```mlir
+    !lowbit.weight<576x1536xf32, #lowbit.affine<bits = 4, group = 64, integer_zero, scale = f16>>
+    ```
+  }];
+  let parameters = (ins "int64_t":$n, "int64_t":$k, "::mlir::Type":$elementType,
+                        "::quantopt::lowbit::SchemeInterface":$scheme,
+                        OptionalParameter<"::mlir::Attribute">:$layout);
+  let hasCustomAssemblyFormat = 1;
+  let genVerifyDecl = 1;
+}
+
+#endif // QUANTOPT_DIALECT_LOWBIT_IR_LOWBITDIALECT_TD

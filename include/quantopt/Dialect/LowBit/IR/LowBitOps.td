@@ -1,0 +1,101 @@
+//===----------------------------------------------------------------------===//
+//
+// Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef QUANTOPT_DIALECT_LOWBIT_IR_LOWBITOPS_TD
+#define QUANTOPT_DIALECT_LOWBIT_IR_LOWBITOPS_TD
+
+include "quantopt/Dialect/LowBit/IR/LowBitDialect.td"
+include "mlir/IR/OpAsmInterface.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
+
+class LowBit_Op<string mnemonic, list<Trait> traits = []>
+    : Op<LowBit_Dialect, mnemonic, traits>;
+
+def LowBit_Float : FloatOfWidths<[16, 32]>;
+def LowBit_AnyFloat : AnyTypeOf<[F32, F16, BF16], "f32, f16 or bf16">;
+def LowBit_Tensor : RankedTensorOf<[LowBit_AnyFloat]>;
+
+def LowBit_LinearOp : LowBit_Op<"linear", [Pure]> {
+  let summary = "y = x * W^T over the last dimension of x";
+  let description = [{
+    `x` is [..., K] with any leading dimensions, the weight is [N, K] = [out, in]
+    and float or quantized, the result is [..., N]. Products and sums are f32,
+    rounded once to the element type of the result. `name` is the layer's name:
+    skip lists, reports and checkpoints speak it.
+
+    Example:
+    ```mlir
+    %y = lowbit.linear %x, %w {name = "model.layers.0.self_attn.q_proj"}
+        : (tensor<1x128x576xf32>, tensor<192x576xf32>) -> tensor<1x128x192xf32>
+    ```
+  }];
+  let arguments = (ins LowBit_Tensor:$input,
+                       AnyTypeOf<[LowBit_Tensor, LowBit_WeightType]>:$weight,
+                       StrAttr:$name);
+  let results = (outs LowBit_Tensor:$result);
+  let assemblyFormat =
+      "$input `,` $weight attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    /// Output channels.
+    int64_t getN();
+    /// Input channels.
+    int64_t getK();
+    /// True if the weight is quantized.
+    bool isQuantized();
+  }];
+}
+
+def LowBit_WeightOp : LowBit_Op<"weight", [Pure]> {
+  let summary = "A quantized weight";
+  let description = [{
+    Holds the planes of a quantized weight. Which planes there are, and their
+    types, is said by the scheme of the result type; the blobs stay in the file
+    that they were read from until code is generated.
+
+    Example:
+    ```mlir
+    %q = lowbit.weight "fc" {codes = dense_resource<fc.codes> : tensor<8x32xi8>,
+                             scales = dense_resource<fc.scales> : tensor<8x1xf16>}
+        : !lowbit.weight<8x64xf32, #lowbit.affine<bits = 4, group = 64, symmetric, scale = f16>>
+    ```
+  }];
+  let arguments = (ins StrAttr:$layer, DictionaryAttr:$planes);
+  let results = (outs LowBit_WeightType:$result);
+  let assemblyFormat = "$layer $planes attr-dict `:` type($result)";
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    /// The plane attributes in the scheme's order.
+    ::llvm::SmallVector<::mlir::ElementsAttr> getPlaneAttrs();
+    /// The bytes of the planes in the scheme's order; on a missing or elided
+    /// blob emits an error that names the layer and the key, and fails.
+    ::mlir::FailureOr<::llvm::SmallVector<::llvm::ArrayRef<char>>> getPlaneData();
+  }];
+}
+
+def LowBit_HostLinearOp : LowBit_Op<"host_linear", [
+    DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]> {
+  let summary = "A linear layer whose weight lives outside the compiled code";
+  let description = [{
+    The form in which compiled code calls a linear layer: `id` tells the host
+    which one, [..., K] goes in and [..., n] comes out. With `observed` the host
+    sees the input as a side effect (calibration), so that the op stays even
+    where nobody uses its result.
+
+    Example:
+    ```mlir
+    %y = lowbit.host_linear %x {id = 3 : i64, observed}
+        : tensor<1x128x576xf32> -> tensor<1x128x192xf32>
+    ```
+  }];
+  let arguments = (ins LowBit_Tensor:$input, I64Attr:$id, UnitAttr:$observed);
+  let results = (outs LowBit_Tensor:$result);
+  let assemblyFormat = "$input attr-dict `:` type($input) `->` type($result)";
+  let hasVerifier = 1;
+}
+
+#endif // QUANTOPT_DIALECT_LOWBIT_IR_LOWBITOPS_TD

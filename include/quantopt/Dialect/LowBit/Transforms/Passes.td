@@ -1,0 +1,180 @@
+//===----------------------------------------------------------------------===//
+//
+// Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef QUANTOPT_DIALECT_LOWBIT_TRANSFORMS_PASSES_TD
+#define QUANTOPT_DIALECT_LOWBIT_TRANSFORMS_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def LowBitAttachData : Pass<"lowbit-attach-data", "::mlir::ModuleOp"> {
+  let summary = "Give a module weights and calibration samples from files";
+  let description = [{
+    1. Every `dense_resource` without data gets the tensor of that name from
+       `weights` (safetensors, memory-mapped: nothing is copied).
+    2. Every argument of the entry function with `lowbit.parameter = "name"`
+       becomes a constant with the tensor of that name.
+    3. The arrays of `calibration` (.npy, .npz, .safetensors; `arg0`, `arg1`, ...
+       of shape [samples, argument shape]) are attached to the arguments of the
+       entry function as `lowbit.calibration`.
+
+    Types and sizes are checked; the first that does not fit stops the pass with
+    an error that names it.
+  }];
+  let options = [
+    Option<"weights", "weights", "std::string", /*default=*/"",
+           "safetensors file with the tensors by resource key">,
+    Option<"calibration", "calibration", "std::string", /*default=*/"",
+           "file with calibration samples by argument">,
+    Option<"entry", "entry", "std::string", /*default=*/"\"main\"",
+           "name of the entry function">,
+  ];
+}
+
+def LowBitFindLinears : Pass<"lowbit-find-linears", "::mlir::ModuleOp"> {
+  let summary = "Recognise the linear layers of an imported graph";
+  let description = [{
+    1. Takes every contraction over constant data: linalg.matmul, batch_matmul,
+       vecmat, matvec, dot, generic contractions of any rank, 1x1 convolutions.
+    2. Follows the constant operand through transposes, reshapes and broadcasts,
+       so that any spelling is seen as a [N, K] matrix; one that is stored
+       otherwise is transposed once, at compile time.
+    3. Rewrites it to `lowbit.linear`, named after the weight's resource (less a
+       final `.weight`), else `linear.<ordinal>`. An initial value other than
+       zero becomes an addition.
+    4. A contraction that is no linear with a constant weight stays, and carries
+       the reason as `lowbit.refused`.
+
+    Runs before any fusion: fused graphs hide linears.
+
+    Example (test/Dialect/LowBit/Transforms/find-linears.mlir):
+    ```mlir
+    %t = linalg.transpose ins(%w : tensor<8x4xf32>) outs(%e) permutation = [1, 0]
+    %y = linalg.matmul ins(%x, %t) outs(%zero) -> tensor<2x8xf32>
+    // ==>
+    %y = lowbit.linear %x, %w {name = "fc"}
+        : (tensor<2x4xf32>, tensor<8x4xf32>) -> tensor<2x8xf32>
+    ```
+  }];
+  let dependentDialects = ["::quantopt::lowbit::LowBitDialect"];
+  let statistics = [
+    Statistic<"numLinears", "linears", "Contractions rewritten to lowbit.linear">,
+    Statistic<"numRefused", "refused", "Contractions left with a reason">,
+  ];
+}
+
+class QuantizePass<string arg> : Pass<arg, "::mlir::ModuleOp"> {
+  let dependentDialects = [
+    "::quantopt::lowbit::LowBitDialect", "::mlir::arith::ArithDialect",
+    "::mlir::linalg::LinalgDialect", "::mlir::tensor::TensorDialect"
+  ];
+  list<Option> schemeOptions = [
+    Option<"bits", "bits", "unsigned", /*default=*/"4",
+           "bits of a code, 2 to 8">,
+    Option<"groupSize", "group-size", "std::string", /*default=*/"\"64\"",
+           "weights that share a scale: a number, 'channel' or 'tensor'">,
+    Option<"symmetric", "symmetric", "bool", /*default=*/"false",
+           "no zero point (the same as zero=none)">,
+    Option<"zero", "zero", "std::string", /*default=*/"\"integer\"",
+           "what stands beside the scale: integer, float or none">,
+    Option<"scaleType", "scale-type", "std::string", /*default=*/"\"f16\"",
+           "type of scales and float zeros: f16, bf16 or f32">,
+    Option<"fullRange", "full-range", "bool", /*default=*/"true",
+           "symmetric only: the scale may be negative">,
+    Option<"search", "search", "std::string", /*default=*/"\"lsq\"",
+           "how scales are chosen: none (from the extremes), lsq (13 ranges, "
+           "least squares), grid (25 ranges)">,
+  ];
+  list<Option> layerOptions = [
+    ListOption<"skip", "skip", "std::string",
+               "regular expressions; a layer whose name matches one is left">,
+    ListOption<"only", "only", "std::string",
+               "regular expressions; only layers that match one are taken">,
+    Option<"tied", "tied", "std::string", /*default=*/"\"skip\"",
+           "a weight that is also used elsewhere (embedding): skip, or quantize "
+           "beside the float copy">,
+    Option<"entry", "entry", "std::string", /*default=*/"\"main\"",
+           "name of the entry function">,
+    Option<"report", "report", "std::string", /*default=*/"",
+           "write the table of layers to this file as JSON">,
+    Option<"progress", "progress", "std::string", /*default=*/"\"auto\"",
+           "auto (bar on a terminal, else lines, then the table), plain or none">,
+  ];
+}
+
+def RtnQuantize : QuantizePass<"rtn-quantize"> {
+  let summary = "Quantize linear layers by rounding to nearest";
+  let description = [{
+    Needs no data. A raw imported module is searched for linears first
+    (`lowbit-find-linears`). Scales are rounded to their storage type before the
+    codes are chosen.
+
+    Example (test/Dialect/LowBit/Transforms/rtn-quantize.mlir):
+    ```mlir
+    %y = lowbit.linear %x, %w {name = "fc"}
+        : (tensor<2x64xf32>, tensor<8x64xf32>) -> tensor<2x8xf32>
+    // ==>
+    %q = lowbit.weight "fc" {codes = ..., scales = ..., zeros = ...}
+        : !lowbit.weight<8x64xf32, #lowbit.affine<bits = 4, group = 64, integer_zero, scale = f16>>
+    %y = lowbit.linear %x, %q {name = "fc"} : ...
+    ```
+  }];
+  let options = schemeOptions # layerOptions;
+}
+
+def GptqQuantize : QuantizePass<"gptq-quantize"> {
+  let summary = "Quantize linear layers by GPTQ on calibration data";
+  let description = [{
+    1. Finds the linears if the module is a raw import.
+    2. Compiles the float module and runs it once on all calibration samples
+       together; at each linear every sample waits.
+    3. There H = X^T X is accumulated, the layer is quantized (Frantar et al.,
+       arXiv:2210.17323, with static act-order and least-squares scales), and the
+       samples go on with the quantized weight: each layer sees the inputs that
+       the quantized layers before it produce.
+    4. Linears that read the same input share H and its factorisation.
+
+    Calibration samples come from `calibration=FILE`, else from the
+    `lowbit.calibration` attributes of the entry function's arguments;
+    `calibration=none` quantizes without data (GPTQ with H = I, which is rounding
+    to nearest) and says so in the report.
+
+    Example (test/Dialect/LowBit/Transforms/gptq-quantize.mlir): as for
+    rtn-quantize; only the codes differ.
+  }];
+  let options = schemeOptions # [
+    Option<"actOrder", "act-order", "std::string", /*default=*/"\"static\"",
+           "order of the columns: none, static or gar">,
+    Option<"damp", "damp", "double", /*default=*/"0.01",
+           "added to the diagonal of H, in units of its mean">,
+    Option<"blockSize", "block-size", "int64_t", /*default=*/"128",
+           "columns between two updates of the rest">,
+    Option<"calibration", "calibration", "std::string", /*default=*/"",
+           "file with samples (.npy, .npz, .safetensors), or none">,
+    Option<"samples", "samples", "int64_t", /*default=*/"0",
+           "use only the first samples (0: all)">,
+    Option<"threads", "threads", "unsigned", /*default=*/"0",
+           "threads to use (0: one per core); the result does not depend on it">,
+  ] # layerOptions;
+}
+
+def LowBitToLinalg : Pass<"lowbit-to-linalg", "::mlir::ModuleOp"> {
+  let summary = "Lower lowbit to upstream dialects: dequantize, then contract";
+  let description = [{
+    The meaning of the dialect, and the way out to other compilers: each
+    quantized weight becomes IR that computes the float matrix from its planes,
+    each linear a contraction with f32 sums. Discardable `lowbit.*` attributes
+    are removed, so that the result parses without this dialect.
+
+    Example (test/Dialect/LowBit/Transforms/lowbit-to-linalg.mlir).
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect",
+    "::mlir::tensor::TensorDialect"
+  ];
+}
+
+#endif // QUANTOPT_DIALECT_LOWBIT_TRANSFORMS_PASSES_TD

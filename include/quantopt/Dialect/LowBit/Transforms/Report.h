@@ -1,0 +1,64 @@
+//===- Report.h - What a quantizer did, layer by layer ----------*- C++ -*-===//
+//
+// Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef QUANTOPT_DIALECT_LOWBIT_TRANSFORMS_REPORT_H
+#define QUANTOPT_DIALECT_LOWBIT_TRANSFORMS_REPORT_H
+
+#include "mlir/Support/LLVM.h"
+#include "llvm/Support/JSON.h"
+#include "llvm/Support/raw_ostream.h"
+
+namespace quantopt::lowbit {
+
+/// One quantized layer.
+struct LayerReport {
+  std::string name;
+  int64_t n = 0, k = 0;
+  std::string scheme;
+  double bitsPerWeight = 0; ///< metadata counted
+  /// ||(Q - W) X||^2 / ||W X||^2 on the calibration inputs, or the same of the
+  /// weights alone where there are none (ModelReport::errorMeasure).
+  double relativeError = 0;
+  double rtnRelativeError = 0; ///< of plain round-to-nearest on the same data
+  double damp = 0;
+  int64_t deadColumns = 0;
+  std::string fallback; ///< empty, or why the codes are not the method's own
+  double seconds = 0;
+};
+
+/// A contraction that was seen and left alone.
+struct SkippedReport {
+  std::string name, reason;
+};
+
+/// The whole run.
+struct ModelReport {
+  std::string method;
+  std::string errorMeasure; ///< "outputs" or "weights"
+  int64_t samples = 0;
+  int64_t bytesBefore = 0, bytesAfter = 0; ///< of the quantized layers' weights
+  double bitsPerWeight = 0;                ///< their mean
+  double wallSeconds = 0, cpuSeconds = 0;
+  int64_t peakBytes = 0; ///< largest resident set of the process
+  std::vector<LayerReport> layers;
+  std::vector<SkippedReport> skipped;
+
+  llvm::json::Value toJSON() const;
+  /// A table for people.
+  void print(llvm::raw_ostream &os) const;
+};
+
+/// Writes `report` as JSON, whole or not at all.
+llvm::Error writeReport(llvm::StringRef path, const ModelReport &report);
+
+/// Empty if a file can be made at `path`, else why not. Asked before the work,
+/// so that nothing is lost after it.
+std::string whyNotWritable(llvm::StringRef path);
+
+} // namespace quantopt::lowbit
+
+#endif // QUANTOPT_DIALECT_LOWBIT_TRANSFORMS_REPORT_H

@@ -1,0 +1,87 @@
+//===- CompiledModule.h - A module compiled for this host -------*- C++ -*-===//
+//
+// Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// A module of linalg on tensors, compiled in this process and called with
+// arrays. Contractions go to the BLAS, everything else is fused into vector
+// loops, equal ops share one piece of code, and weights stay where they are.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef QUANTOPT_EXECUTION_COMPILEDMODULE_H
+#define QUANTOPT_EXECUTION_COMPILEDMODULE_H
+
+#include "quantopt/Formats/HostArray.h"
+#include "quantopt/Runtime/Matrix.h"
+
+#include "mlir/IR/BuiltinOps.h"
+
+#include <functional>
+
+namespace quantopt {
+
+/// What runs when compiled code reaches a host_linear. Called on the thread
+/// that called CompiledModule::run().
+class LinearHandler {
+public:
+  virtual ~LinearHandler();
+  /// Writes y [m, n] for the input x [m, k] of linear `id`. An error message
+  /// that is not empty makes run() fail, once the rest of the graph has run.
+  virtual std::string run(int64_t id, MatrixRef x, MutableMatrixRef y) = 0;
+};
+
+struct CompileOptions {
+  unsigned optLevel = 3; ///< of LLVM, 0 to 3
+  /// Receives the IR after each stage, for whoever debugs a compilation.
+  std::function<void(llvm::StringRef stage, mlir::ModuleOp)> afterStage = {};
+};
+
+/// Registers every dialect, interface and translation that compile() may need.
+/// A pass that calls compile() does this in getDependentDialects; elsewhere
+/// compile() does it itself.
+void registerExecutionDialects(mlir::DialectRegistry &registry);
+
+class CompiledModule {
+public:
+  /// Compiles function `entry`, which takes and returns tensors. Emits MLIR
+  /// diagnostics on failure. `module` is not changed; its resources must
+  /// outlive the result, which reads them in place.
+  static mlir::FailureOr<std::unique_ptr<CompiledModule>>
+  compile(mlir::ModuleOp module, llvm::StringRef entry = "main",
+          const CompileOptions &options = {});
+  ~CompiledModule();
+
+  llvm::ArrayRef<mlir::RankedTensorType> inputTypes() const;
+  llvm::ArrayRef<mlir::RankedTensorType> resultTypes() const;
+
+  /// Runs the entry once. Several threads may do so at once, with handlers of
+  /// their own. Uses omp_get_max_threads() threads; the result does not depend
+  /// on how many. Without a handler the module's own weights are used.
+  /// Failures are diagnostics at the entry: an array of the wrong shape or
+  /// type, an assertion of the graph, a message of the handler.
+  mlir::LogicalResult run(llvm::ArrayRef<HostArray> inputs,
+                          llvm::SmallVectorImpl<HostArray> &results,
+                          LinearHandler *handler = nullptr);
+
+  /// Multiplies with the module's own weights: float ones through the BLAS,
+  /// quantized ones a panel of rows at a time, so that the whole float weight
+  /// is never written.
+  LinearHandler &ownWeights();
+
+  /// Kernels that were compiled, and calls of them: equal ops share one.
+  unsigned numKernels() const;
+  unsigned numKernelCalls() const;
+
+  struct State; ///< of the implementation
+
+private:
+  explicit CompiledModule(std::unique_ptr<State> state);
+  std::unique_ptr<State> state;
+};
+
+} // namespace quantopt
+
+#endif // QUANTOPT_EXECUTION_COMPILEDMODULE_H

@@ -1,0 +1,83 @@
+//===- PackedMatrix.h - A quantized matrix as bytes -------------*- C++ -*-===//
+//
+// Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// The planes of a quantized matrix as they are stored: packed codes, raw
+// scales, and packed zero points or raw minima.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef QUANTOPT_PACKING_PACKEDMATRIX_H
+#define QUANTOPT_PACKING_PACKEDMATRIX_H
+
+#include "quantopt/Quantize/Scheme.h"
+
+namespace quantopt {
+
+/// The order of the code bits. Each is one entry of a table in
+/// lib/Packing/CodeOrders.cpp: its name, row size, pack and unpack.
+enum class CodeOrder : uint8_t {
+  Dense, ///< see Dense.h
+};
+
+/// Name of an order, as options and attributes spell it.
+const char *codeOrderName(CodeOrder order);
+
+/// Bytes of each plane; `offsets` is 0 for Symmetric.
+struct PlaneSizes {
+  int64_t codes = 0, scales = 0, offsets = 0;
+  int64_t total() const { return codes + scales + offsets; }
+};
+
+PlaneSizes planeSizes(const AffineScheme &scheme, int64_t n, int64_t k,
+                      CodeOrder order = CodeOrder::Dense);
+
+/// Planes that live elsewhere (a mapped file, a dense_resource). Values of two
+/// and four bytes are little-endian and need not be aligned.
+struct PackedMatrix {
+  AffineScheme scheme;
+  int64_t n = 0, k = 0;
+  std::span<const uint8_t> codes; ///< [n] rows in `order`
+  std::span<const uint8_t>
+      scales; ///< [scaleRows(n), numGroups(k)] of scaleType
+  /// Integer: zero points, packed densely, each of scaleRows(n) rows on a byte.
+  /// Minimum: as `scales`. Symmetric: empty.
+  std::span<const uint8_t> offsets;
+  CodeOrder order = CodeOrder::Dense;
+};
+
+/// Planes that are owned.
+struct PackedStorage {
+  AffineScheme scheme;
+  int64_t n = 0, k = 0;
+  std::vector<uint8_t> codes, scales, offsets;
+  CodeOrder order = CodeOrder::Dense;
+
+  PackedMatrix view() const {
+    return {scheme, n, k, codes, scales, offsets, order};
+  }
+};
+
+/// Empty if the scheme is valid and each plane has its size, else what is
+/// wrong.
+std::string verify(const PackedMatrix &matrix);
+
+/// `matrix` as bytes. The inverse of unpack, exactly.
+PackedStorage pack(const QuantizedMatrix &matrix,
+                   CodeOrder order = CodeOrder::Dense);
+
+/// The planes of a matrix that verifies, as codes and floats.
+QuantizedMatrix unpack(const PackedMatrix &matrix);
+
+/// Rows [rowBegin, rowEnd) as floats into `out` [rowEnd - rowBegin, k],
+/// straight from the packed planes; equal to dequantize(unpack(matrix)) bit for
+/// bit. On the calling thread only.
+void dequantizeRows(const PackedMatrix &matrix, int64_t rowBegin,
+                    int64_t rowEnd, float *out);
+
+} // namespace quantopt
+
+#endif // QUANTOPT_PACKING_PACKEDMATRIX_H

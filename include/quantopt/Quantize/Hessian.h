@@ -1,0 +1,64 @@
+//===- Hessian.h - Second moments of the inputs of a linear -----*- C++ -*-===//
+//
+// Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// H = X^T X / rows, the Hessian (up to a factor) of the squared output error of
+// a linear layer, summed over calibration samples.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef QUANTOPT_QUANTIZE_HESSIAN_H
+#define QUANTOPT_QUANTIZE_HESSIAN_H
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace quantopt {
+
+/// One calibration sample's inputs of a linear: `rows` x k floats, row-major.
+struct RowBlock {
+  const float *data = nullptr;
+  int64_t rows = 0;
+};
+
+/// Sums X^T X in f32 over blocks of rows.
+///
+/// The upper triangle is cut into fixed tiles of 256 x 256. Tiles are shared
+/// out to OpenMP threads, and each walks all samples in the order given: the
+/// result is the same for any number of threads.
+class HessianAccumulator {
+public:
+  explicit HessianAccumulator(int64_t k);
+
+  /// Adds `samples`, each of k columns.
+  void add(std::span<const RowBlock> samples);
+
+  /// Columns.
+  int64_t size() const { return k; }
+  /// Rows added so far.
+  int64_t rows() const { return numRows; }
+
+  /// H = X^T X / rows, [k, k], symmetric, both triangles filled; zero if no row
+  /// was added. The accumulator stays usable.
+  std::vector<float> finish() const;
+
+  /// The same, handing the memory of the sum over (half the peak): the
+  /// accumulator is empty afterwards.
+  std::vector<float> take();
+
+  /// The diagonal of H: the mean square of each input column, [k].
+  std::vector<float> meanSquare() const;
+
+private:
+  int64_t k;
+  int64_t numRows = 0;
+  std::vector<float> sum; // [k, k], the upper triangle holds the sum.
+};
+
+} // namespace quantopt
+
+#endif // QUANTOPT_QUANTIZE_HESSIAN_H

@@ -1,0 +1,80 @@
+//===- Search.h - Scale and zero of each group ------------------*- C++ -*-===//
+//
+// Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// Fits the scale, and the zero point or minimum beside it, of every group of a
+// weight matrix: by its extremes, or by a search for the smallest error
+// weighted with the importance of each column, refitted by least squares.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef QUANTOPT_QUANTIZE_SEARCH_H
+#define QUANTOPT_QUANTIZE_SEARCH_H
+
+#include "quantopt/Quantize/Scheme.h"
+
+namespace quantopt {
+
+/// How group parameters are found.
+enum class SearchKind : uint8_t {
+  /// From the extremes. Symmetric: scale = 2 max|w| / maxCode. Integer: the
+  /// range is widened to hold 0, zero = round(-min / scale). Minimum: the true
+  /// minimum and maximum.
+  None,
+  /// 13 ranges of .7 to 1.1 times the extremes, each refitted by least squares
+  /// ("lsq" of docs/algorithms).
+  LeastSquares,
+  /// 5 x 5 ranges, the lower and the upper end apart, each refitted
+  /// ("grid2lsq"). Symmetric has one end only: there it is LeastSquares.
+  Grid,
+};
+
+struct SearchOptions {
+  SearchKind kind = SearchKind::LeastSquares;
+  /// Symmetric only: let the scale be negative, so that the code with no
+  /// positive counterpart, -2^(bits-1), can serve the largest magnitude (as
+  /// Q4_0 does). A search tries both signs; None follows the largest magnitude.
+  bool fullRange = false;
+
+  bool operator==(const SearchOptions &) const = default;
+};
+
+/// The parameters of every group, shaped as in QuantizedMatrix.
+struct GroupParameters {
+  std::vector<float> scales;
+  std::vector<float> offsets;
+};
+
+/// Fits the parameters of `w` [n, k], row-major, for `scheme`.
+///
+/// `importance` holds one weight per column (any positive unit: only ratios
+/// within a group count), or is empty for equal weights; a group whose weights
+/// are all zero is fitted with equal ones. The quantity minimised per group is
+/// sum importance * (dequantized - w)^2, measured with the parameters already
+/// rounded to `scheme.scaleType`; the outcome of SearchKind::None is one of the
+/// candidates, so a search never does worse.
+///
+/// The scale is 0 only where all codes of the group stand for one value: a
+/// group of zeros, or with ZeroKind::Minimum one of equal values. Otherwise its
+/// magnitude is at least the smallest positive value of F16, or the smallest
+/// normal value of BF16 and F32.
+///
+/// `w` must be finite, `importance` finite and not negative, and the scheme
+/// valid. The result depends neither on the number of threads nor on the
+/// vector width of the processor.
+GroupParameters fitParameters(std::span<const float> w, int64_t n, int64_t k,
+                              const AffineScheme &scheme,
+                              const SearchOptions &options,
+                              std::span<const float> importance = {});
+
+/// The codes of `values`, neighbours of one group, nearest to them under the
+/// given parameters, clamped to 0..maxCode. With scale 0: the zero point.
+void chooseCodes(const AffineScheme &scheme, float scale, float offset,
+                 std::span<const float> values, uint8_t *codes);
+
+} // namespace quantopt
+
+#endif // QUANTOPT_QUANTIZE_SEARCH_H

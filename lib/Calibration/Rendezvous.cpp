@@ -1,0 +1,87 @@
+//===- Rendezvous.cpp - Where the samples wait for each other -------------===//
+//
+// Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Rendezvous.h"
+
+namespace quantopt {
+
+Rendezvous::Rendezvous(unsigned points, unsigned numSamples, unsigned slots)
+    : samples(numSamples), served(points, false), freeSlots(slots),
+      running(numSamples) {}
+
+void Rendezvous::takeSlot(std::unique_lock<std::mutex> &lock) {
+  slotFree.wait(lock, [&] { return freeSlots > 0; });
+  --freeSlots;
+}
+
+void Rendezvous::leaveSlot() {
+  ++freeSlots;
+  slotFree.notify_one();
+}
+
+void Rendezvous::participate(unsigned sample,
+                             const std::function<void()> &body) {
+  std::unique_lock<std::mutex> lock(mutex);
+  takeSlot(lock);
+  lock.unlock();
+  body();
+  lock.lock();
+  leaveSlot();
+  samples[sample].state = State::Finished;
+  --running;
+  samplesChanged.notify_one();
+}
+
+std::string Rendezvous::meet(unsigned point, unsigned sample,
+                             MatrixRef input) {
+  std::unique_lock<std::mutex> lock(mutex);
+  if (!served[point] && failure.empty()) {
+    samples[sample] = {State::Waiting, point, input};
+    --running;
+    leaveSlot();
+    samplesChanged.notify_one();
+    // The conductor marks the sample as running again, so that it cannot take
+    // a sample that has not woken yet for one that stands still.
+    pointsChanged.wait(
+        lock, [&] { return samples[sample].state == State::Running; });
+    takeSlot(lock);
+  }
+  return failure;
+}
+
+std::string Rendezvous::conduct(const Serve &serve) {
+  std::unique_lock<std::mutex> lock(mutex);
+  while (true) {
+    samplesChanged.wait(lock, [&] { return running == 0; });
+    unsigned point = served.size();
+    for (const Sample &sample : samples)
+      if (sample.state == State::Waiting)
+        point = std::min(point, sample.point);
+    if (point == served.size())
+      return failure; // all have finished
+    if (failure.empty()) {
+      std::vector<MatrixRef> inputs;
+      for (const Sample &sample : samples)
+        if (sample.state == State::Waiting && sample.point == point)
+          inputs.push_back(sample.input);
+      lock.unlock();
+      std::string message = serve(point, std::move(inputs));
+      lock.lock();
+      failure = std::move(message);
+    }
+    served[point] = true;
+    for (Sample &sample : samples)
+      if (sample.state == State::Waiting &&
+          (sample.point == point || !failure.empty())) {
+        sample.state = State::Running;
+        ++running;
+      }
+    pointsChanged.notify_all();
+  }
+}
+
+} // namespace quantopt

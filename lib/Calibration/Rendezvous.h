@@ -1,0 +1,65 @@
+//===- Rendezvous.h - Where the samples wait for each other -----*- C++ -*-===//
+//
+// Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef QUANTOPT_LIB_CALIBRATION_RENDEZVOUS_H
+#define QUANTOPT_LIB_CALIBRATION_RENDEZVOUS_H
+
+#include "quantopt/Runtime/Matrix.h"
+
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <vector>
+
+namespace quantopt {
+
+/// Lets the threads of all samples run, a few at a time, until each stands at a
+/// point or has finished; then one thread, the conductor, serves the points
+/// where they stand.
+class Rendezvous {
+public:
+  /// `points` places to meet, `samples` threads of which `slots` may compute.
+  Rendezvous(unsigned points, unsigned samples, unsigned slots);
+
+  /// Sample thread: waits for a slot, runs `body`, and is done.
+  void participate(unsigned sample, const std::function<void()> &body);
+
+  /// Sample thread, inside participate(): waits until the point is served.
+  /// Returns the failure that stopped the run, or an empty string.
+  std::string meet(unsigned point, unsigned sample, MatrixRef input);
+
+  /// Conductor: serves every point as soon as no sample can run any more, the
+  /// lowest first. `serve` gets the inputs of those that stand there, by sample.
+  /// After a message that is not empty nothing more is served.
+  using Serve =
+      std::function<std::string(unsigned point, std::vector<MatrixRef> inputs)>;
+  std::string conduct(const Serve &serve);
+
+private:
+  enum class State { Running, Waiting, Finished };
+  struct Sample {
+    State state = State::Running;
+    unsigned point = 0;
+    MatrixRef input;
+  };
+
+  void takeSlot(std::unique_lock<std::mutex> &lock);
+  void leaveSlot();
+
+  std::mutex mutex;
+  std::condition_variable samplesChanged, pointsChanged, slotFree;
+  std::vector<Sample> samples;
+  std::vector<bool> served;
+  unsigned freeSlots;
+  unsigned running; ///< samples that are neither waiting nor finished
+  std::string failure;
+};
+
+} // namespace quantopt
+
+#endif // QUANTOPT_LIB_CALIBRATION_RENDEZVOUS_H

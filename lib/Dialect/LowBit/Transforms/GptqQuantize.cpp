@@ -1,0 +1,227 @@
+//===- GptqQuantize.cpp - Quantize by GPTQ on calibration data ------------===//
+//
+// Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "QuantizationRun.h"
+
+#include "quantopt/Calibration/Calibrate.h"
+#include "quantopt/Dialect/LowBit/Transforms/Passes.h"
+#include "quantopt/Execution/CompiledModule.h"
+#include "quantopt/Quantize/Gptq.h"
+#include "quantopt/Quantize/Hessian.h"
+#include "quantopt/Runtime/Multiply.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "llvm/ADT/StringSwitch.h"
+#include "llvm/Support/FormatVariadic.h"
+
+#include <thread>
+
+namespace quantopt::lowbit {
+#define GEN_PASS_DEF_GPTQQUANTIZE
+#include "quantopt/Dialect/LowBit/Transforms/Passes.h.inc"
+} // namespace quantopt::lowbit
+
+using namespace mlir;
+using namespace quantopt;
+using namespace quantopt::lowbit;
+
+namespace {
+/// Quantizes each group of linears when all samples stand at it.
+class GptqClient : public CalibrationClient {
+public:
+  GptqClient(QuantizationRun &run, GptqFactorOptions factorOptions,
+             GptqOptions gptqOptions)
+      : run(run), factorOptions(factorOptions), gptqOptions(gptqOptions) {}
+
+  std::string observe(ArrayRef<unsigned> linears,
+                      ArrayRef<MatrixRef> inputs) override {
+    auto start = std::chrono::steady_clock::now();
+    int64_t k = inputs[0].cols;
+    factorOptions.groupLength = run.options().scheme.groupLength(k);
+    GptqFactor factor =
+        GptqFactor::make(accumulate(inputs), k, factorOptions);
+    if (!factor.error().empty())
+      return llvm::formatv("inputs of layer '{0}': {1} - look for overflow in "
+                           "the model on the calibration data",
+                           run.plan().layers[linears[0]].name, factor.error());
+    for (unsigned index : linears) {
+      std::string message = quantize(index, factor, start);
+      if (!message.empty())
+        return message;
+      // The Hessian counts for the first of those that share it.
+      start = std::chrono::steady_clock::now();
+    }
+    return "";
+  }
+
+  void multiply(unsigned index, MatrixRef x, MutableMatrixRef y) override {
+    PackedMatrix weight = run.weight(index);
+    multiplyTransposed(
+        x,
+        [&](int64_t begin, int64_t end, float *out) {
+          dequantizeRows(weight, begin, end, out);
+        },
+        y);
+  }
+
+private:
+  static std::vector<float> accumulate(ArrayRef<MatrixRef> inputs) {
+    HessianAccumulator hessian(inputs[0].cols);
+    std::vector<RowBlock> blocks;
+    std::vector<std::vector<float>> widened;
+    for (const MatrixRef &input : inputs) {
+      const float *data = static_cast<const float *>(input.data);
+      if (input.kind != FloatKind::F32) {
+        std::vector<float> &values =
+            widened.emplace_back(input.rows * input.cols);
+        widen(input.kind, input.data, values.size(), values.data());
+        data = values.data();
+      }
+      blocks.push_back({data, input.rows});
+    }
+    hessian.add(blocks);
+    return hessian.take();
+  }
+
+  std::string quantize(unsigned index, const GptqFactor &factor,
+                       std::chrono::steady_clock::time_point start) {
+    const PlannedLayer &layer = run.plan().layers[index];
+    if (layer.leader) {
+      run.recordShared(index);
+      return "";
+    }
+    FailureOr<WeightValues> weight = readWeight(layer.linear);
+    if (failed(weight))
+      return llvm::formatv("layer '{0}' has no weight", layer.name);
+    GptqResult result =
+        quantizeGptq(weight->values, layer.n, layer.k, run.options().scheme,
+                     factor, gptqOptions);
+    if (!result.error.empty())
+      return llvm::formatv("layer '{0}': {1} - mend the model, or leave the "
+                           "layer out with option skip",
+                           layer.name, result.error);
+    LayerReport row;
+    row.relativeError = result.relativeError();
+    row.rtnRelativeError = result.roundToNearestRelativeError();
+    row.damp = result.damp;
+    row.deadColumns = result.deadColumns;
+    row.fallback = result.fallback;
+    if (result.keptRoundToNearest && row.fallback.empty())
+      row.fallback = "rounding to nearest was better and is kept";
+    row.seconds =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start)
+            .count();
+    run.record(index, result.matrix, std::move(row));
+    return "";
+  }
+
+  QuantizationRun &run;
+  GptqFactorOptions factorOptions;
+  GptqOptions gptqOptions;
+};
+
+struct GptqQuantizePass
+    : public quantopt::lowbit::impl::GptqQuantizeBase<GptqQuantizePass> {
+  using GptqQuantizeBase::GptqQuantizeBase;
+  friend QuantizeOptionText;
+
+  void getDependentDialects(DialectRegistry &registry) const override {
+    GptqQuantizeBase::getDependentDialects(registry);
+    registerExecutionDialects(registry);
+  }
+
+  FailureOr<GptqFactorOptions> parseFactorOptions() {
+    ModuleOp module = getOperation();
+    auto order = llvm::StringSwitch<std::optional<ActOrder>>(actOrder)
+                     .Case("none", ActOrder::None)
+                     .Case("static", ActOrder::Static)
+                     .Case("gar", ActOrder::Gar)
+                     .Default(std::nullopt);
+    if (!order)
+      return module.emitError("option act-order=")
+             << actOrder << ": expected 'none', 'static' or 'gar'";
+    if (!(damp >= 0 && damp <= 1))
+      return module.emitError("option damp=")
+             << damp << ": expected a number from 0 to 1";
+    if (blockSize < 1)
+      return module.emitError("option block-size=")
+             << blockSize << ": expected a number of at least 1";
+    if (samples < 0)
+      return module.emitError("option samples=")
+             << samples << ": expected a number of at least 1, or 0 for all";
+    GptqFactorOptions options;
+    options.damp = damp;
+    options.order = *order;
+    return options;
+  }
+
+  /// The samples to calibrate with; nullopt if none are wanted.
+  FailureOr<std::optional<CalibrationSamples>> findSamples() {
+    using Result = FailureOr<std::optional<CalibrationSamples>>;
+    if (calibration == "none")
+      return Result(std::nullopt);
+    auto function = getOperation().lookupSymbol<func::FuncOp>(entry);
+    if (!function)
+      return Result(std::nullopt); // planQuantization says so
+    if (!calibration.empty()) {
+      FailureOr<CalibrationSamples> read = readSamples(calibration, function);
+      return failed(read) ? Result(failure()) : Result(std::move(*read));
+    }
+    Result attached = attachedSamples(function);
+    if (succeeded(attached) && !*attached)
+      return function.emitError("no calibration data: give calibration=FILE "
+                                "(.npy, .npz or .safetensors with the inputs of "
+                                "the entry function), attach it to the module "
+                                "with --lowbit-attach-data, or ask for "
+                                "calibration=none");
+    return attached;
+  }
+
+  LogicalResult quantize() {
+    FailureOr<QuantizeOptions> options =
+        parseQuantizeOptions(QuantizeOptionText::of(*this), getOperation());
+    FailureOr<GptqFactorOptions> factorOptions = parseFactorOptions();
+    if (failed(options) || failed(factorOptions))
+      return failure();
+    FailureOr<std::optional<CalibrationSamples>> data = findSamples();
+    if (failed(data))
+      return failure();
+    FailureOr<QuantizePlan> plan = planQuantization(getOperation(), *options);
+    if (failed(plan))
+      return failure();
+    QuantizationRun run(getArgument(), *options, std::move(*plan));
+    if (!*data)
+      return quantizeWithoutData(run, "no calibration data: rounded to nearest");
+
+    CalibrationSamples &used = **data;
+    run.report().errorMeasure = "outputs";
+    run.report().samples =
+        samples > 0 ? std::min<int64_t>(samples, used.count) : used.count;
+    used.truncate(run.report().samples);
+    GptqOptions gptqOptions;
+    gptqOptions.search = options->search;
+    gptqOptions.blockSize = blockSize;
+    GptqClient client(run, *factorOptions, gptqOptions);
+    SmallVector<LinearOp> linears;
+    for (const PlannedLayer &layer : run.plan().layers)
+      linears.push_back(layer.linear);
+    unsigned useThreads =
+        threads ? threads : std::max(1u, std::thread::hardware_concurrency());
+    if (failed(calibrate(getOperation(), options->entry, linears, used,
+                         useThreads, client)))
+      return failure();
+    return run.finish();
+  }
+
+  void runOnOperation() override {
+    if (failed(quantize()))
+      signalPassFailure();
+  }
+};
+} // namespace

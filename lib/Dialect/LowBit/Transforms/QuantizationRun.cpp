@@ -1,0 +1,215 @@
+//===- QuantizationRun.cpp - What all quantizer passes do around the method -===//
+//
+// Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "QuantizationRun.h"
+
+#include "quantopt/Dialect/LowBit/IR/BlobData.h"
+#include "quantopt/Quantize/ErrorMeasure.h"
+#include "quantopt/Quantize/RoundToNearest.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "llvm/Support/FormatVariadic.h"
+
+#include <sys/resource.h>
+
+using namespace mlir;
+
+namespace quantopt::lowbit {
+
+//===----------------------------------------------------------------------===//
+// Clocks
+//===----------------------------------------------------------------------===//
+
+static double wallSeconds() {
+  return std::chrono::duration<double>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+/// User and system time of all threads.
+static double cpuSeconds(const rusage &usage) {
+  auto seconds = [](timeval time) {
+    return static_cast<double>(time.tv_sec) + 1e-6 * time.tv_usec;
+  };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+static rusage resourceUsage() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return usage;
+}
+
+//===----------------------------------------------------------------------===//
+// QuantizationRun
+//===----------------------------------------------------------------------===//
+
+static double totalCost(const QuantizePlan &plan) {
+  double total = 0;
+  for (const PlannedLayer &layer : plan.layers)
+    total += static_cast<double>(layer.n) * layer.k;
+  return total;
+}
+
+QuantizationRun::QuantizationRun(StringRef method,
+                                 const QuantizeOptions &options,
+                                 QuantizePlan plan)
+    : quantizeOptions(options), quantizePlan(std::move(plan)),
+      weights(quantizePlan.layers.size()),
+      progress(options.progress, llvm::errs(), totalCost(quantizePlan)),
+      wallStart(wallSeconds()), cpuStart(cpuSeconds(resourceUsage())) {
+  modelReport.method = method;
+  modelReport.layers.resize(quantizePlan.layers.size());
+  modelReport.skipped = quantizePlan.skipped;
+}
+
+static WeightType weightType(LinearOp linear, const AffineScheme &scheme) {
+  auto type = cast<RankedTensorType>(linear.getWeight().getType());
+  MLIRContext *context = linear.getContext();
+  return WeightType::get(context, linear.getN(), linear.getK(),
+                         type.getElementType(),
+                         AffineAttr::get(context, scheme), Attribute());
+}
+
+void QuantizationRun::record(unsigned index, const QuantizedMatrix &matrix,
+                             LayerReport row) {
+  const PlannedLayer &layer = quantizePlan.layers[index];
+  weights[index] = pack(matrix);
+  row.name = layer.name;
+  row.n = layer.n;
+  row.k = layer.k;
+  row.bitsPerWeight = matrix.scheme.bitsPerWeight(layer.n, layer.k);
+  llvm::raw_string_ostream(row.scheme)
+      << AffineAttr::get(layer.linear->getContext(), matrix.scheme);
+  modelReport.layers[index] = std::move(row);
+  progress.advance(layer.name, static_cast<double>(layer.n) * layer.k);
+}
+
+void QuantizationRun::recordShared(unsigned index) {
+  const PlannedLayer &layer = quantizePlan.layers[index];
+  LayerReport row = modelReport.layers[*layer.leader];
+  row.fallback = llvm::formatv("shares the weight of {0}", row.name);
+  row.name = layer.name;
+  row.seconds = 0;
+  modelReport.layers[index] = std::move(row);
+  progress.advance(layer.name, static_cast<double>(layer.n) * layer.k);
+}
+
+PackedMatrix QuantizationRun::weight(unsigned index) const {
+  return weights[quantizePlan.layers[index].leader.value_or(index)].view();
+}
+
+/// A lowbit.weight in front of `linear` with the planes of `storage`.
+static WeightOp createWeight(LinearOp linear, const PackedStorage &storage) {
+  OpBuilder b(linear);
+  WeightType type = weightType(linear, storage.scheme);
+  ArrayRef<uint8_t> data[] = {storage.codes, storage.scales, storage.offsets};
+  SmallVector<NamedAttribute> planes;
+  for (auto [i, plane] : llvm::enumerate(
+           type.getScheme().getPlanes(type.getN(), type.getK()))) {
+    std::string key = llvm::formatv("{0}.{1}", linear.getName(), plane.name);
+    ArrayRef<char> bytes(reinterpret_cast<const char *>(data[i].data()),
+                         data[i].size());
+    planes.emplace_back(b.getStringAttr(plane.name),
+                        createResource(plane.type, key, bytes));
+  }
+  return WeightOp::create(b, linear.getLoc(), type, linear.getNameAttr(),
+                          b.getDictionaryAttr(planes));
+}
+
+LogicalResult QuantizationRun::finish() {
+  std::vector<WeightOp> ops(weights.size());
+  double bits = 0, count = 0;
+  for (auto [i, layer] : llvm::enumerate(quantizePlan.layers)) {
+    LinearOp linear = layer.linear;
+    auto constant = linear.getWeight().getDefiningOp<arith::ConstantOp>();
+    auto type = cast<RankedTensorType>(constant.getType());
+    if (layer.leader) {
+      ops[i] = ops[*layer.leader];
+    } else {
+      ops[i] = createWeight(linear, weights[i]);
+      modelReport.bytesBefore += blobSize(type);
+      modelReport.bytesAfter += weights[i].codes.size() +
+                                weights[i].scales.size() +
+                                weights[i].offsets.size();
+      double elements = static_cast<double>(layer.n) * layer.k;
+      bits += modelReport.layers[i].bitsPerWeight * elements;
+      count += elements;
+      weights[i] = {};
+    }
+    linear.getWeightMutable().assign(ops[i].getResult());
+    if (constant->use_empty())
+      constant.erase();
+  }
+  modelReport.bitsPerWeight = bits / count;
+  rusage usage = resourceUsage();
+  modelReport.wallSeconds = wallSeconds() - wallStart;
+  modelReport.cpuSeconds = cpuSeconds(usage) - cpuStart;
+  modelReport.peakBytes = int64_t(usage.ru_maxrss) * 1024;
+  if (quantizeOptions.progress != ProgressStyle::None) {
+    progress.finish();
+    modelReport.print(llvm::errs());
+  }
+  if (quantizeOptions.report.empty())
+    return success();
+  if (llvm::Error error = writeReport(quantizeOptions.report, modelReport))
+    return quantizePlan.layers[0].linear->getParentOfType<ModuleOp>().emitError(
+               "cannot write report '")
+           << quantizeOptions.report
+           << "': " << llvm::toString(std::move(error));
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Round to nearest
+//===----------------------------------------------------------------------===//
+
+static double sumOfSquares(std::span<const float> values) {
+  double sum = 0;
+  for (float value : values)
+    sum += static_cast<double>(value) * value;
+  return sum;
+}
+
+LogicalResult quantizeWithoutData(QuantizationRun &run, StringRef fallback) {
+  const QuantizeOptions &options = run.options();
+  run.report().errorMeasure = "weights";
+  for (auto [i, layer] : llvm::enumerate(run.plan().layers)) {
+    if (layer.leader) {
+      run.recordShared(i);
+      continue;
+    }
+    double start = wallSeconds();
+    LinearOp linear = layer.linear;
+    FailureOr<WeightValues> weight = readWeight(linear);
+    if (failed(weight))
+      return failure();
+    std::string error = roundToNearestError(weight->values, layer.n, layer.k,
+                                            options.scheme);
+    if (!error.empty())
+      return linear.emitError("layer '")
+             << layer.name << "': " << error
+             << " - mend the model, or leave the layer out with option skip";
+    QuantizedMatrix matrix =
+        quantizeRoundToNearest(weight->values, layer.n, layer.k,
+                               options.scheme, options.search);
+    QuantizedMatrix plain = quantizeRoundToNearest(
+        weight->values, layer.n, layer.k, options.scheme,
+        {SearchKind::None, options.search.fullRange});
+    LayerReport row;
+    if (double reference = sumOfSquares(weight->values); reference > 0) {
+      row.relativeError = weightedError(matrix, weight->values) / reference;
+      row.rtnRelativeError = weightedError(plain, weight->values) / reference;
+    }
+    row.fallback = fallback;
+    row.seconds = wallSeconds() - start;
+    run.record(i, matrix, std::move(row));
+  }
+  return run.finish();
+}
+
+} // namespace quantopt::lowbit

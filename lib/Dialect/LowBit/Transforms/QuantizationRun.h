@@ -1,0 +1,60 @@
+//===- QuantizationRun.h - What all quantizer passes do around the method -*- C++ -*-===//
+//
+// Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef QUANTOPT_LIB_DIALECT_LOWBIT_TRANSFORMS_QUANTIZATIONRUN_H
+#define QUANTOPT_LIB_DIALECT_LOWBIT_TRANSFORMS_QUANTIZATIONRUN_H
+
+#include "QuantizePlan.h"
+
+#include "quantopt/Packing/PackedMatrix.h"
+
+namespace quantopt::lowbit {
+
+/// Collects quantized layers and their figures, shows progress, and at the end
+/// rewrites the module and writes the report.
+class QuantizationRun {
+public:
+  QuantizationRun(llvm::StringRef method, const QuantizeOptions &options,
+                  QuantizePlan plan);
+
+  const QuantizePlan &plan() const { return quantizePlan; }
+  const QuantizeOptions &options() const { return quantizeOptions; }
+  /// For figures of the whole run that only the method knows.
+  ModelReport &report() { return modelReport; }
+
+  /// Layer `index` is done. `row` needs its errors, damping, fallback and time;
+  /// the rest is filled in.
+  void record(unsigned index, const QuantizedMatrix &matrix, LayerReport row);
+
+  /// Layer `index` uses the weight of an earlier one.
+  void recordShared(unsigned index);
+
+  /// The quantized weight of layer `index` (or of its leader); only once
+  /// recorded.
+  PackedMatrix weight(unsigned index) const;
+
+  /// Rewrites the linears to the recorded weights, writes the report and prints
+  /// the table.
+  mlir::LogicalResult finish();
+
+private:
+  const QuantizeOptions &quantizeOptions;
+  QuantizePlan quantizePlan;
+  ModelReport modelReport;
+  std::vector<PackedStorage> weights;
+  Progress progress;
+  double wallStart, cpuStart;
+};
+
+/// Quantizes every layer of `run` by rounding to nearest, without data. The
+/// report says `fallback` at each. Errors are of the weights.
+mlir::LogicalResult quantizeWithoutData(QuantizationRun &run,
+                                        llvm::StringRef fallback);
+
+} // namespace quantopt::lowbit
+
+#endif // QUANTOPT_LIB_DIALECT_LOWBIT_TRANSFORMS_QUANTIZATIONRUN_H

@@ -1,0 +1,168 @@
+//===- QuantizePlan.cpp - Which layers a quantizer takes ------------------===//
+//
+// Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "QuantizePlan.h"
+
+#include "ConstantView.h"
+
+#include "quantopt/Dialect/LowBit/IR/BlobData.h"
+#include "quantopt/Dialect/LowBit/Transforms/FindLinears.h"
+#include "quantopt/Runtime/Matrix.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "llvm/Support/FormatVariadic.h"
+
+using namespace mlir;
+
+namespace quantopt::lowbit {
+
+/// What makes two constants the same data: the key of a resource (its type may
+/// differ by a reshape), else the attribute.
+static Attribute dataIdentity(arith::ConstantOp constant) {
+  if (auto resource =
+          dyn_cast<DenseResourceElementsAttr>(constant.getValue()))
+    return StringAttr::get(constant.getContext(),
+                           resource.getRawHandle().getKey());
+  return constant.getValue();
+}
+
+namespace {
+/// Sorts linears into planned and skipped.
+class Planner {
+public:
+  Planner(ModuleOp module, const QuantizeOptions &options)
+      : options(options) {
+    module.walk([&](arith::ConstantOp constant) {
+      for (Operation *user : constant->getUsers())
+        if (!isa<LinearOp>(user))
+          usedElsewhere.try_emplace(dataIdentity(constant), user);
+    });
+  }
+
+  void add(LinearOp linear) {
+    std::string reason = whyNot(linear);
+    if (!reason.empty()) {
+      plan.skipped.push_back({linear.getName().str(), reason});
+      return;
+    }
+    PlannedLayer layer = {linear, linear.getName().str(), linear.getN(),
+                          linear.getK(), std::nullopt};
+    auto [it, isNew] = leaders.try_emplace(
+        dataIdentity(linear.getWeight().getDefiningOp<arith::ConstantOp>()),
+        plan.layers.size());
+    if (!isNew)
+      layer.leader = it->second;
+    plan.layers.push_back(std::move(layer));
+  }
+
+  QuantizePlan plan;
+
+private:
+  std::string whyNot(LinearOp linear) {
+    if (linear.isQuantized())
+      return "already quantized";
+    auto constant = linear.getWeight().getDefiningOp<arith::ConstantOp>();
+    if (!constant)
+      return "its weight is not a constant";
+    if (linear->getParentOfType<func::FuncOp>().getName() != options.entry)
+      return llvm::formatv("not in the entry function '{0}' (option entry)",
+                           options.entry);
+    auto matches = [&](const llvm::Regex &pattern) {
+      return pattern.match(linear.getName());
+    };
+    if (llvm::any_of(options.skip, matches))
+      return "left out by option skip";
+    if (!options.only.empty() && !llvm::any_of(options.only, matches))
+      return "left out by option only";
+    auto it = usedElsewhere.find(dataIdentity(constant));
+    if (it != usedElsewhere.end() && !options.quantizeTied)
+      return llvm::formatv("tied: its weight is also used by '{0}' (an "
+                           "embedding), and a float copy would have to stay - "
+                           "tied=quantize does that",
+                           it->second->getName());
+    return "";
+  }
+
+  const QuantizeOptions &options;
+  DenseMap<Attribute, Operation *> usedElsewhere;
+  DenseMap<Attribute, unsigned> leaders;
+};
+} // namespace
+
+/// A name for a contraction that is no linear: that of its weight, if it has
+/// one, else its place.
+static std::string contractionName(Operation *op, unsigned ordinal) {
+  for (Value operand : op->getOperands())
+    if (std::optional<ConstantView> view = traceConstant(operand))
+      if (auto resource =
+              dyn_cast<DenseResourceElementsAttr>(view->data()))
+        return resource.getRawHandle().getKey().str();
+  return llvm::formatv("contraction.{0}", ordinal);
+}
+
+FailureOr<QuantizePlan> planQuantization(ModuleOp module,
+                                         const QuantizeOptions &options) {
+  auto entry = module.lookupSymbol<func::FuncOp>(options.entry);
+  if (!entry || entry.isExternal())
+    return module.emitError("the module has no function '")
+           << options.entry << "' - name its entry function with entry=NAME";
+  if (failed(findLinears(module)))
+    return failure();
+  Planner planner(module, options);
+  unsigned refused = 0;
+  module.walk([&](Operation *op) {
+    if (auto linear = dyn_cast<LinearOp>(op))
+      planner.add(linear);
+    else if (auto reason = op->getAttrOfType<StringAttr>(kRefusedAttr))
+      planner.plan.skipped.push_back(
+          {contractionName(op, refused++), reason.getValue().str()});
+  });
+  if (!planner.plan.layers.empty())
+    return std::move(planner.plan);
+
+  InFlightDiagnostic diag = entry.emitError();
+  if (planner.plan.skipped.empty())
+    diag << "no linear layer found: the function holds no contraction - import "
+            "the model to linalg on tensors, before any fusion";
+  else
+    diag << "no linear layer to quantize";
+  for (const SkippedReport &skip : planner.plan.skipped)
+    diag.attachNote() << skip.name << ": " << skip.reason;
+  return failure();
+}
+
+FailureOr<WeightValues> readWeight(LinearOp linear) {
+  auto constant = linear.getWeight().getDefiningOp<arith::ConstantOp>();
+  auto attr = cast<ElementsAttr>(constant.getValue());
+  FailureOr<ArrayRef<char>> bytes = getRawBytes(attr, [&] {
+    return linear.emitError("weight of layer '") << linear.getName() << "': ";
+  });
+  if (failed(bytes))
+    return failure();
+  FloatKind kind = *getFloatKind(attr.getElementType());
+  int64_t count = attr.getNumElements();
+  WeightValues weight;
+  bool splat = attr.isSplat();
+  if (kind == FloatKind::F32 && !splat &&
+      llvm::isAddrAligned(llvm::Align(4), bytes->data())) {
+    weight.values = {reinterpret_cast<const float *>(bytes->data()),
+                     static_cast<size_t>(count)};
+    return weight;
+  }
+  weight.storage.resize(count);
+  if (splat) {
+    widen(kind, bytes->data(), 1, weight.storage.data());
+    llvm::fill(weight.storage, weight.storage[0]);
+  } else {
+    widen(kind, bytes->data(), count, weight.storage.data());
+  }
+  weight.values = weight.storage;
+  return weight;
+}
+
+} // namespace quantopt::lowbit

@@ -1,0 +1,125 @@
+//===- Report.cpp - What a quantizer did, layer by layer ------------------===//
+//
+// Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "quantopt/Dialect/LowBit/Transforms/Report.h"
+
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Format.h"
+#include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/Path.h"
+
+using namespace llvm;
+
+namespace quantopt::lowbit {
+
+json::Value ModelReport::toJSON() const {
+  json::Array layerArray, skippedArray;
+  for (const LayerReport &layer : layers)
+    layerArray.push_back(json::Object{
+        {"name", layer.name},
+        {"n", layer.n},
+        {"k", layer.k},
+        {"scheme", layer.scheme},
+        {"bits_per_weight", layer.bitsPerWeight},
+        {"relative_error", layer.relativeError},
+        {"rtn_relative_error", layer.rtnRelativeError},
+        {"damp", layer.damp},
+        {"dead_columns", layer.deadColumns},
+        {"fallback", layer.fallback.empty() ? json::Value(nullptr)
+                                            : json::Value(layer.fallback)},
+        {"seconds", layer.seconds}});
+  for (const SkippedReport &skip : skipped)
+    skippedArray.push_back(
+        json::Object{{"name", skip.name}, {"reason", skip.reason}});
+  return json::Object{
+      {"model", json::Object{{"method", method},
+                             {"error_measure", errorMeasure},
+                             {"samples", samples},
+                             {"weight_bytes_before", bytesBefore},
+                             {"weight_bytes_after", bytesAfter},
+                             {"bits_per_weight", bitsPerWeight},
+                             {"wall_seconds", wallSeconds},
+                             {"cpu_seconds", cpuSeconds},
+                             {"peak_bytes", peakBytes}}},
+      {"layers", std::move(layerArray)},
+      {"skipped", std::move(skippedArray)}};
+}
+
+/// Equal reasons are one line; a model has dozens of attention products.
+static void printSkipped(ArrayRef<SkippedReport> skipped, raw_ostream &os) {
+  std::vector<std::pair<StringRef, std::vector<StringRef>>> byReason;
+  for (const SkippedReport &skip : skipped) {
+    auto it = find_if(byReason,
+                      [&](auto &entry) { return entry.first == skip.reason; });
+    if (it == byReason.end())
+      it = byReason.insert(it, {skip.reason, {}});
+    it->second.push_back(skip.name);
+  }
+  for (auto &[reason, names] : byReason) {
+    os << "left alone: " << names.front();
+    if (names.size() > 1)
+      os << " and " << names.size() - 1 << " more";
+    os << ": " << reason << "\n";
+  }
+}
+
+void ModelReport::print(raw_ostream &os) const {
+  size_t width = 5;
+  for (const LayerReport &layer : layers)
+    width = std::max(width, layer.name.size());
+  os << left_justify("layer", width)
+     << "        N x K  bits/w  rel.error  rtn error  ratio   damp      s\n";
+  for (const LayerReport &layer : layers) {
+    double ratio = layer.rtnRelativeError > 0
+                       ? layer.relativeError / layer.rtnRelativeError
+                       : 0;
+    os << left_justify(layer.name, width)
+       << right_justify(formatv("{0}x{1}", layer.n, layer.k).str(), 13)
+       << format("  %6.3f  %9.2e  %9.2e  %5.3f  %5.3f  %5.2f",
+                 layer.bitsPerWeight, layer.relativeError,
+                 layer.rtnRelativeError, ratio, layer.damp, layer.seconds);
+    if (layer.deadColumns)
+      os << "  " << layer.deadColumns << " dead inputs";
+    if (!layer.fallback.empty())
+      os << "  " << layer.fallback;
+    os << "\n";
+  }
+  printSkipped(skipped, os);
+  os << formatv(
+      "{0}: {1} layers, {2:F2} -> {3:F2} MB, {4:F3} bits per weight, {5:F1} s "
+      "wall, {6:F1} s CPU, peak {7:F0} MB\n",
+      method, layers.size(), bytesBefore / 1e6, bytesAfter / 1e6, bitsPerWeight,
+      wallSeconds, cpuSeconds, peakBytes / 1e6);
+}
+
+Error writeReport(StringRef path, const ModelReport &report) {
+  return writeToOutput(path, [&](raw_ostream &os) {
+    os << formatv("{0:2}", report.toJSON()) << "\n";
+    return Error::success();
+  });
+}
+
+std::string whyNotWritable(StringRef path) {
+  if (path == "-")
+    return "";
+  if (sys::fs::is_directory(path))
+    return "it is a directory";
+  SmallString<128> directory(path);
+  if (std::error_code error = sys::fs::make_absolute(directory))
+    return error.message();
+  sys::path::remove_filename(directory);
+  if (!sys::fs::is_directory(directory))
+    return formatv("there is no directory '{0}'", directory);
+  if (sys::fs::exists(path) && !sys::fs::can_write(path))
+    return "the file is read-only";
+  if (!sys::fs::can_write(directory))
+    return formatv("directory '{0}' is read-only", directory);
+  return "";
+}
+
+} // namespace quantopt::lowbit

@@ -1,0 +1,279 @@
+//===- CompiledModule.cpp - A module compiled for this host ---------------===//
+//
+// Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "RuntimeCalls.h"
+#include "Stages.h"
+
+#include "quantopt/Runtime/BufferPool.h"
+
+#include "mlir/ExecutionEngine/ExecutionEngine.h"
+#include "mlir/ExecutionEngine/OptUtils.h"
+#include "llvm/ExecutionEngine/Orc/JITTargetMachineBuilder.h"
+#include "llvm/Support/TargetSelect.h"
+
+using namespace mlir;
+using namespace quantopt;
+using namespace quantopt::execution;
+
+struct CompiledModule::State {
+  Compilation compilation;
+  Location location;
+  std::string entryName;
+  SmallVector<RankedTensorType> inputs, results;
+  std::unique_ptr<ExecutionEngine> engine;
+  void (*function)(void **) = nullptr;
+
+  explicit State(Location location) : location(location) {}
+};
+
+CompiledModule::CompiledModule(std::unique_ptr<State> state)
+    : state(std::move(state)) {}
+CompiledModule::~CompiledModule() = default;
+
+ArrayRef<RankedTensorType> CompiledModule::inputTypes() const {
+  return state->inputs;
+}
+ArrayRef<RankedTensorType> CompiledModule::resultTypes() const {
+  return state->results;
+}
+LinearHandler &CompiledModule::ownWeights() {
+  return state->compilation.weights;
+}
+unsigned CompiledModule::numKernels() const {
+  return state->compilation.numKernels;
+}
+unsigned CompiledModule::numKernelCalls() const {
+  return state->compilation.numKernelCalls;
+}
+
+/// How an array's element type is spelled in MLIR; arrays do not say more.
+static bool elementMatches(Type element, DType dtype) {
+  switch (dtype) {
+  case DType::Bool:
+    return element.isInteger(1);
+  case DType::U8:
+  case DType::I8:
+    return element.isInteger(8);
+  case DType::U16:
+  case DType::I16:
+    return element.isInteger(16);
+  case DType::U32:
+  case DType::I32:
+    return element.isInteger(32);
+  case DType::U64:
+  case DType::I64:
+    return element.isInteger(64);
+  case DType::F16:
+    return element.isF16();
+  case DType::BF16:
+    return element.isBF16();
+  case DType::F32:
+    return element.isF32();
+  case DType::F64:
+    return element.isF64();
+  default:
+    return false;
+  }
+}
+
+static std::optional<DType> dtypeOf(Type element) {
+  for (DType dtype : {DType::Bool, DType::I8, DType::I16, DType::I32,
+                      DType::I64, DType::F16, DType::BF16, DType::F32,
+                      DType::F64})
+    if (elementMatches(element, dtype))
+      return dtype;
+  return std::nullopt;
+}
+
+static llvm::Error optimizeWith(llvm::function_ref<llvm::Error(llvm::Module *)>
+                                    optimizer,
+                                llvm::Module *module) {
+  return optimizer(module);
+}
+
+/// LLVM IR, optimised for this processor, in memory.
+static LogicalResult generateCode(CompiledModule::State &state, ModuleOp module,
+                                  unsigned optLevel) {
+  static bool initialized = [] {
+    llvm::InitializeNativeTarget();
+    llvm::InitializeNativeTargetAsmPrinter();
+    return true;
+  }();
+  (void)initialized;
+  auto fail = [&](llvm::Error error) {
+    return emitError(state.location, "cannot be compiled for this host: ")
+           << llvm::toString(std::move(error));
+  };
+  auto builder = llvm::orc::JITTargetMachineBuilder::detectHost();
+  if (!builder)
+    return fail(builder.takeError());
+  auto level = llvm::CodeGenOpt::getLevel(std::min(optLevel, 3u));
+  builder->setCodeGenOptLevel(*level);
+  auto machine = builder->createTargetMachine();
+  if (!machine)
+    return fail(machine.takeError());
+  auto optimizer = makeOptimizingTransformer(optLevel, 0, machine->get());
+  auto transform = [&](llvm::Module *llvmModule) {
+    return optimizeWith(optimizer, llvmModule);
+  };
+  ExecutionEngineOptions options;
+  options.transformer = transform;
+  options.jitCodeGenOptLevel = *level;
+  options.enableGDBNotificationListener = false;
+  options.enablePerfNotificationListener = false;
+  auto engine =
+      ExecutionEngine::create(module, options, std::move(*machine));
+  if (!engine)
+    return fail(engine.takeError());
+  state.engine = std::move(*engine);
+  state.engine->registerSymbols([](llvm::orc::MangleAndInterner mangle) {
+    llvm::orc::SymbolMap map;
+    for (auto [name, address] : runtimeSymbols())
+      map[mangle(name)] = {llvm::orc::ExecutorAddr::fromPtr(address),
+                           llvm::JITSymbolFlags::Exported};
+    return map;
+  });
+  auto function =
+      state.engine->lookupPacked("_mlir_ciface_" + state.entryName);
+  if (!function)
+    return fail(function.takeError());
+  state.function = *function;
+  return success();
+}
+
+FailureOr<std::unique_ptr<CompiledModule>>
+CompiledModule::compile(ModuleOp original, StringRef entry,
+                        const CompileOptions &options) {
+  MLIRContext *context = original.getContext();
+  DialectRegistry registry;
+  registerExecutionDialects(registry);
+  context->appendDialectRegistry(registry);
+  context->loadAllAvailableDialects();
+
+  OwningOpRef<ModuleOp> module = original.clone();
+  auto state = std::make_unique<State>(original.getLoc());
+  Compilation &compilation = state->compilation;
+  compilation.module = *module;
+  auto stage = [&](StringRef name, auto run) -> LogicalResult {
+    if (failed(run(compilation)))
+      return failure();
+    if (options.afterStage)
+      options.afterStage(name, *module);
+    return success();
+  };
+  if (failed(prepareModule(compilation, entry)))
+    return failure();
+  state->location = compilation.entry.getLoc();
+  state->entryName = compilation.entry.getName();
+  for (Type type : compilation.entry.getArgumentTypes())
+    state->inputs.push_back(cast<RankedTensorType>(type));
+  for (Type type : compilation.entry.getResultTypes())
+    state->results.push_back(cast<RankedTensorType>(type));
+  if (failed(stage("linears", lowerLinears)) ||
+      failed(stage("checks", lowerChecks)) ||
+      failed(stage("constants", moveConstantsOut)) ||
+      failed(stage("normalize", normalize)) || failed(stage("fuse", fuse)) ||
+      failed(stage("bufferize", bufferize)) ||
+      failed(stage("outline", outlineKernels)) ||
+      failed(stage("kernels", lowerKernels)) ||
+      failed(stage("llvm", lowerToLLVM)))
+    return failure();
+  if (failed(generateCode(*state, *module, options.optLevel)))
+    return failure();
+  compilation.module = nullptr;
+  return std::unique_ptr<CompiledModule>(new CompiledModule(std::move(state)));
+}
+
+/// Appends a memref descriptor: allocated, aligned, offset, sizes, strides.
+static void appendDescriptor(SmallVectorImpl<int64_t> &words, const void *data,
+                             ArrayRef<int64_t> shape) {
+  words.push_back(reinterpret_cast<int64_t>(data));
+  words.push_back(reinterpret_cast<int64_t>(data));
+  words.push_back(0);
+  words.append(shape.begin(), shape.end());
+  size_t strides = words.size();
+  words.append(shape.size(), 1);
+  for (size_t i = shape.size(); i-- > 1;)
+    words[strides + i - 1] = words[strides + i] * shape[i];
+}
+
+static std::string shapeText(DType dtype, ArrayRef<int64_t> shape) {
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  llvm::interleave(shape, os, "x");
+  os << (shape.empty() ? "" : " ") << dtypeName(dtype);
+  return text;
+}
+
+LogicalResult CompiledModule::run(ArrayRef<HostArray> inputs,
+                                  SmallVectorImpl<HostArray> &results,
+                                  LinearHandler *handler) {
+  State &s = *state;
+  results.clear();
+  if (inputs.size() != s.inputs.size())
+    return emitError(s.location, "'")
+           << s.entryName << "' takes " << s.inputs.size() << " inputs, but "
+           << inputs.size() << " were given";
+  SmallVector<SmallVector<int64_t>> descriptors;
+  for (auto [index, input, type] : llvm::enumerate(inputs, s.inputs)) {
+    if (!elementMatches(type.getElementType(), input.dtype) ||
+        failed(verifyCompatibleShape(input.shape, type.getShape())))
+      return emitError(s.location, "'")
+             << s.entryName << "' takes " << type << " as input " << index
+             << ", but " << shapeText(input.dtype, input.shape)
+             << " was given";
+    appendDescriptor(descriptors.emplace_back(), input.data, input.shape);
+  }
+  for (const ExternalConstant &constant : s.compilation.constants)
+    appendDescriptor(descriptors.emplace_back(), constant.data,
+                     constant.type.getShape());
+
+  size_t resultWords = 0;
+  for (RankedTensorType type : s.results)
+    resultWords += 3 + 2 * type.getRank();
+  SmallVector<int64_t> resultDescriptors(resultWords, 0);
+  // The packed interface takes pointers to the arguments, which are themselves
+  // pointers to descriptors.
+  SmallVector<void *> pointers;
+  if (resultWords)
+    pointers.push_back(resultDescriptors.data());
+  for (auto &descriptor : descriptors)
+    pointers.push_back(descriptor.data());
+  SmallVector<void *> packed;
+  for (void *&pointer : pointers)
+    packed.push_back(&pointer);
+
+  RunState run{handler ? handler : &s.compilation.weights, {}, {}};
+  RunState *outer = std::exchange(currentRun, &run);
+  s.function(packed.data());
+  currentRun = outer;
+
+  const int64_t *word = resultDescriptors.data();
+  for (RankedTensorType type : s.results) {
+    HostArray array;
+    array.dtype = *dtypeOf(type.getElementType());
+    array.shape.assign(word + 3, word + 3 + type.getRank());
+    array.data = reinterpret_cast<const std::byte *>(word[1]);
+    array.owner = std::shared_ptr<const void>(
+        reinterpret_cast<void *>(word[0]),
+        [](const void *block) { poolFree(const_cast<void *>(block)); });
+    results.push_back(std::move(array));
+    word += 3 + 2 * type.getRank();
+  }
+  if (!run.linearError.empty()) {
+    results.clear();
+    return emitError(s.location, "run of '")
+           << s.entryName << "' failed: " << run.linearError;
+  }
+  if (!run.failedChecks.empty()) {
+    results.clear();
+    const RuntimeCheck &check = s.compilation.checks[run.failedChecks[0]];
+    return emitError(check.location, "run of '")
+           << s.entryName << "' failed: " << check.message;
+  }
+  return success();
+}

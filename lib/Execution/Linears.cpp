@@ -1,0 +1,161 @@
+//===- Linears.cpp - Linears of the dialect -------------------------------===//
+//
+// Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Stages.h"
+
+#include "quantopt/Dialect/LowBit/IR/BlobData.h"
+#include "quantopt/Dialect/LowBit/IR/LowBit.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/Matchers.h"
+
+using namespace mlir;
+using namespace quantopt;
+using namespace quantopt::execution;
+
+/// The floats of a constant weight where they lie; a splat or a badly aligned
+/// blob is copied.
+static FailureOr<OwnWeight> floatWeight(Compilation &compilation,
+                                        lowbit::LinearOp linear,
+                                        ElementsAttr attr) {
+  auto data = lowbit::getRawBytes(attr, [&] {
+    return linear.emitError("weight of '") << linear.getName() << "': ";
+  });
+  if (failed(data))
+    return failure();
+  int64_t n = linear.getN(), k = linear.getK();
+  FloatKind kind = *getFloatKind(attr.getShapedType().getElementType());
+  int64_t bytes = n * k * byteWidth(kind);
+  const char *from = data->data();
+  bool splat = int64_t(data->size()) < bytes;
+  if (splat || reinterpret_cast<uintptr_t>(from) % byteWidth(kind)) {
+    std::shared_ptr<char[]> copy(new char[bytes]);
+    for (int64_t at = 0; at < bytes; at += data->size())
+      std::copy(data->begin(), data->end(), copy.get() + at);
+    from = copy.get();
+    compilation.owned.push_back(copy);
+  }
+  return OwnWeight{n, k, MatrixRef{from, n, k, kind}};
+}
+
+static FailureOr<OwnWeight> quantizedWeight(lowbit::WeightOp weight) {
+  auto planes = weight.getPlaneData();
+  if (failed(planes))
+    return failure();
+  lowbit::WeightType type = weight.getResult().getType();
+  int64_t n = type.getN(), k = type.getK();
+  auto scheme = cast<lowbit::SchemeInterface>(type.getScheme());
+  WeightRows rows = [=, data = *planes](int64_t begin, int64_t end,
+                                        float *out) {
+    scheme.dequantizeRows(n, k, data, begin, end, out);
+  };
+  return OwnWeight{n, k, std::move(rows)};
+}
+
+/// y = x * W^T with a weight that is not known now.
+static Value buildContraction(OpBuilder &builder, lowbit::LinearOp linear) {
+  Location loc = linear.getLoc();
+  auto type = linear.getResult().getType();
+  int64_t leading = type.getRank() - 1;
+  SmallVector<OpFoldResult> sizes =
+      tensor::getMixedSizes(builder, loc, linear.getInput());
+  sizes.back() = builder.getIndexAttr(linear.getN());
+  Value empty =
+      tensor::EmptyOp::create(builder, loc, sizes, type.getElementType());
+  Value zero = arith::ConstantOp::create(
+      builder, loc, builder.getZeroAttr(type.getElementType()));
+  Value init =
+      linalg::FillOp::create(builder, loc, zero, empty).getResult(0);
+  SmallVector<AffineExpr> dims;
+  for (int64_t i = 0; i < leading + 2; ++i)
+    dims.push_back(builder.getAffineDimExpr(i));
+  AffineExpr n = dims[leading], k = dims[leading + 1];
+  SmallVector<AffineExpr> x(dims.begin(), dims.begin() + leading);
+  SmallVector<AffineExpr> y = x;
+  x.push_back(k);
+  y.push_back(n);
+  SmallVector<AffineMap> maps = AffineMap::inferFromExprList(
+      ArrayRef<ArrayRef<AffineExpr>>{x, {n, k}, y}, builder.getContext());
+  SmallVector<utils::IteratorType> iterators(leading + 1,
+                                             utils::IteratorType::parallel);
+  iterators.push_back(utils::IteratorType::reduction);
+  auto widened = [](OpBuilder &b, Location loc, Value value, Type to) -> Value {
+    if (value.getType() == to)
+      return value;
+    if (value.getType().getIntOrFloatBitWidth() < to.getIntOrFloatBitWidth())
+      return arith::ExtFOp::create(b, loc, to, value);
+    return arith::TruncFOp::create(b, loc, to, value);
+  };
+  return linalg::GenericOp::create(
+             builder, loc, type,
+             ValueRange{linear.getInput(), linear.getWeight()}, init, maps,
+             iterators,
+             [&](OpBuilder &b, Location loc, ValueRange args) {
+               Type to = args[2].getType();
+               Value product = arith::MulFOp::create(
+                   b, loc, widened(b, loc, args[0], to),
+                   widened(b, loc, args[1], to));
+               Value sum = arith::AddFOp::create(b, loc, args[2], product);
+               linalg::YieldOp::create(b, loc, sum);
+             })
+      .getResult(0);
+}
+
+LogicalResult execution::lowerLinears(Compilation &compilation) {
+  int64_t nextId = 0;
+  compilation.entry.walk([&](lowbit::HostLinearOp op) {
+    nextId = std::max<int64_t>(nextId, op.getId() + 1);
+  });
+  SmallVector<lowbit::LinearOp> linears;
+  compilation.entry.walk([&](lowbit::LinearOp op) { linears.push_back(op); });
+  // A weight that several linears share is read once.
+  DenseMap<Value, int64_t> idOfWeight;
+  for (lowbit::LinearOp linear : linears) {
+    OpBuilder builder(linear);
+    Value weight = linear.getWeight();
+    ElementsAttr constant;
+    bool known = matchPattern(weight, m_Constant(&constant)) ||
+                 weight.getDefiningOp<lowbit::WeightOp>();
+    Value result;
+    if (known) {
+      auto [it, isNew] = idOfWeight.insert({weight, nextId});
+      if (isNew) {
+        ++nextId;
+        auto own =
+            constant ? floatWeight(compilation, linear, constant)
+                     : quantizedWeight(weight.getDefiningOp<lowbit::WeightOp>());
+        if (failed(own))
+          return failure();
+        compilation.weights.add(it->second, std::move(*own));
+      }
+      result = lowbit::HostLinearOp::create(
+          builder, linear.getLoc(), linear.getResult().getType(),
+          linear.getInput(), it->second, /*observed=*/false);
+    } else if (linear.isQuantized()) {
+      return linear.emitError("'")
+             << linear.getName()
+             << "' has a quantized weight that is not a lowbit.weight";
+    } else {
+      result = buildContraction(builder, linear);
+    }
+    linear.getResult().replaceAllUsesWith(result);
+    linear.erase();
+    if (Operation *source = weight.getDefiningOp();
+        source && isOpTriviallyDead(source))
+      source->erase();
+  }
+  WalkResult rest = compilation.entry.walk([&](lowbit::WeightOp op) {
+    if (op->use_empty()) {
+      op.erase();
+      return WalkResult::advance();
+    }
+    op.emitError("is used by something that is not a lowbit.linear");
+    return WalkResult::interrupt();
+  });
+  return failure(rest.wasInterrupted());
+}

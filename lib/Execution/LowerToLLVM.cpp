@@ -1,0 +1,82 @@
+//===- LowerToLLVM.cpp - From loops to the LLVM dialect -------------------===//
+//
+// Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Stages.h"
+
+#include "mlir/Conversion/Passes.h"
+#include "mlir/Dialect/Arith/Transforms/Passes.h"
+#include "mlir/Dialect/Bufferization/Pipelines/Passes.h"
+#include "mlir/Dialect/Bufferization/Transforms/Passes.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/Math/Transforms/Passes.h"
+#include "mlir/Dialect/MemRef/Transforms/Passes.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Transforms/GreedyPatternRewriteDriver.h"
+#include "mlir/Transforms/Passes.h"
+
+using namespace mlir;
+using namespace quantopt;
+using namespace quantopt::execution;
+
+/// Functions whose polynomials vectorise and are accurate to a few units in the
+/// last place. Others stay calls of the C library: sine and cosine above all,
+/// whose range reduction in float loses digits for large arguments.
+static bool hasGoodPolynomial(StringRef name) {
+  return llvm::is_contained({"math.exp", "math.tanh", "math.erf"}, name);
+}
+
+static LogicalResult expandMath(ModuleOp module) {
+  MLIRContext *context = module.getContext();
+  for (auto function : module.getOps<func::FuncOp>()) {
+    RewritePatternSet patterns(context);
+    math::populateExpansionPatterns(patterns, {"fpowi"});
+    populateMathPolynomialApproximationPatterns(patterns, hasGoodPolynomial);
+    if (failed(applyPatternsGreedily(function, std::move(patterns))))
+      return failure();
+  }
+  return success();
+}
+
+LogicalResult execution::lowerToLLVM(Compilation &compilation) {
+  ModuleOp module = compilation.module;
+  compilation.entry = nullptr; // replaced below
+  if (failed(expandMath(module)))
+    return failure();
+  for (auto function : module.getOps<func::FuncOp>())
+    if (function.isPublic())
+      function->setAttr(LLVM::LLVMDialect::getEmitCWrapperAttrName(),
+                        UnitAttr::get(module.getContext()));
+
+  PassManager passes(module.getContext());
+  bufferization::buildBufferDeallocationPipeline(passes);
+  passes.addNestedPass<func::FuncOp>(
+      bufferization::createOptimizeAllocationLivenessPass());
+  passes.addPass(createConvertSCFToOpenMPPass());
+  passes.addNestedPass<func::FuncOp>(
+      memref::createExpandStridedMetadataPass());
+  passes.addPass(createLowerAffinePass());
+  arith::ArithExpandOpsPassOptions expand;
+  expand.includeBf16 = true;
+  passes.addPass(arith::createArithExpandOpsPass(expand));
+  passes.addPass(createSCFToControlFlowPass());
+  passes.addPass(createCanonicalizerPass());
+  passes.addPass(createCSEPass());
+  FinalizeMemRefToLLVMConversionPassOptions memory;
+  memory.useGenericFunctions = true;
+  passes.addPass(createConvertMathToLLVMPass());
+  passes.addPass(createConvertMathToLibmPass());
+  passes.addPass(createFinalizeMemRefToLLVMConversionPass(memory));
+  passes.addPass(createArithToLLVMConversionPass());
+  passes.addPass(createConvertIndexToLLVMPass());
+  passes.addPass(createConvertFuncToLLVMPass());
+  passes.addPass(createConvertControlFlowToLLVMPass());
+  passes.addPass(createConvertOpenMPToLLVMPass());
+  passes.addPass(createUBToLLVMConversionPass());
+  passes.addPass(createReconcileUnrealizedCastsPass());
+  return passes.run(module);
+}

@@ -1,0 +1,231 @@
+//===- RuntimeCalls.cpp - Calls from compiled code to the runtime ---------===//
+//
+// Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "RuntimeCalls.h"
+#include "Stages.h"
+
+#include "quantopt/Runtime/BufferPool.h"
+#include "quantopt/Runtime/Contract.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+
+using namespace mlir;
+using namespace quantopt;
+using namespace quantopt::execution;
+
+thread_local RunState *execution::currentRun = nullptr;
+
+//===----------------------------------------------------------------------===//
+// The callees. Every argument is 64 bits wide, so that no calling convention
+// is in doubt.
+//===----------------------------------------------------------------------===//
+
+static void hostLinear(int64_t id, int64_t x, int64_t rows, int64_t k,
+                       int64_t xKind, int64_t y, int64_t n, int64_t yKind) {
+  RunState *run = currentRun;
+  if (!run || !run->linearError.empty())
+    return;
+  run->linearError = run->handler->run(
+      id,
+      MatrixRef{reinterpret_cast<const void *>(x), rows, k, FloatKind(xKind)},
+      MutableMatrixRef{reinterpret_cast<void *>(y), rows, n, FloatKind(yKind)});
+}
+
+static void contractBuffers(int64_t kinds, int64_t a, int64_t b, int64_t c,
+                            int64_t loops, int64_t numLoops,
+                            int64_t accumulate) {
+  contract(FloatKind(kinds & 3), reinterpret_cast<const void *>(a),
+           FloatKind((kinds >> 2) & 3), reinterpret_cast<const void *>(b),
+           FloatKind((kinds >> 4) & 3), reinterpret_cast<void *>(c),
+           std::span(reinterpret_cast<const ContractionLoop *>(loops),
+                     size_t(numLoops)),
+           accumulate != 0);
+}
+
+static void reportCheck(int64_t id) {
+  if (currentRun && currentRun->failedChecks.empty())
+    currentRun->failedChecks.push_back(id);
+}
+
+static void *allocate(int64_t bytes) {
+  void *block = poolAllocate(bytes);
+  if (!block)
+    llvm::report_bad_alloc_error("no memory for an activation");
+  return block;
+}
+
+static void *allocateAligned(int64_t, int64_t bytes) { return allocate(bytes); }
+
+// The parts of the OpenMP runtime that the translation to LLVM IR calls. Their
+// addresses are given to the compiled code, which therefore finds them however
+// this library was loaded.
+extern "C" {
+void __kmpc_fork_call(void *, int32_t, void *, ...);
+int32_t __kmpc_global_thread_num(void *);
+void __kmpc_barrier(void *, int32_t);
+void __kmpc_for_static_init_8u(void *, int32_t, int32_t, int32_t *, uint64_t *,
+                               uint64_t *, int64_t *, int64_t, int64_t);
+void __kmpc_for_static_fini(void *, int32_t);
+}
+
+ArrayRef<std::pair<StringRef, void *>> execution::runtimeSymbols() {
+  auto address = [](auto *function) {
+    return reinterpret_cast<void *>(function);
+  };
+  static const std::pair<StringRef, void *> symbols[] = {
+      {"quantoptHostLinear", address(hostLinear)},
+      {"quantoptContract", address(contractBuffers)},
+      {"quantoptReportCheck", address(reportCheck)},
+      {"_mlir_memref_to_llvm_alloc", address(allocate)},
+      {"_mlir_memref_to_llvm_aligned_alloc", address(allocateAligned)},
+      {"_mlir_memref_to_llvm_free", address(poolFree)},
+      {"__kmpc_fork_call", address(__kmpc_fork_call)},
+      {"__kmpc_global_thread_num", address(__kmpc_global_thread_num)},
+      {"__kmpc_barrier", address(__kmpc_barrier)},
+      {"__kmpc_for_static_init_8u", address(__kmpc_for_static_init_8u)},
+      {"__kmpc_for_static_fini", address(__kmpc_for_static_fini)},
+  };
+  return symbols;
+}
+
+//===----------------------------------------------------------------------===//
+// The callers
+//===----------------------------------------------------------------------===//
+
+int64_t execution::floatKindCode(Type element) {
+  return int64_t(*getFloatKind(element));
+}
+
+namespace {
+/// Builds 64-bit integers.
+class Words {
+public:
+  Words(OpBuilder &builder, Location loc) : builder(builder), loc(loc) {}
+
+  Value constant(int64_t value) {
+    return arith::ConstantIntOp::create(builder, loc, value, 64);
+  }
+  Value fromIndex(Value index) {
+    return arith::IndexCastOp::create(builder, loc, builder.getI64Type(),
+                                      index);
+  }
+  Value from(OpFoldResult value) {
+    if (auto attr = dyn_cast<Attribute>(value))
+      return constant(cast<IntegerAttr>(attr).getInt());
+    return fromIndex(cast<Value>(value));
+  }
+  /// Address of the first element.
+  Value address(Value buffer) {
+    auto type = cast<MemRefType>(buffer.getType());
+    Value base = fromIndex(
+        memref::ExtractAlignedPointerAsIndexOp::create(builder, loc, buffer));
+    auto metadata =
+        memref::ExtractStridedMetadataOp::create(builder, loc, buffer);
+    Value bytes = constant(type.getElementTypeBitWidth() / 8);
+    Value offset = arith::MulIOp::create(
+        builder, loc, from(metadata.getConstifiedMixedOffset()), bytes);
+    return arith::AddIOp::create(builder, loc, base, offset);
+  }
+  void call(ModuleOp module, StringRef name, ValueRange arguments) {
+    if (!module.lookupSymbol(name)) {
+      OpBuilder top(module.getBodyRegion());
+      auto function = func::FuncOp::create(
+          top, loc, name, top.getFunctionType(arguments.getTypes(), {}));
+      function.setPrivate();
+    }
+    func::CallOp::create(builder, loc, name, TypeRange(), arguments);
+  }
+
+private:
+  OpBuilder &builder;
+  Location loc;
+};
+} // namespace
+
+FlatSymbolRefAttr HostLinearCalls::getCallee(lowbit::HostLinearOp op) {
+  auto buffer = [](RankedTensorType type) {
+    return MemRefType::get(type.getShape(), type.getElementType());
+  };
+  MemRefType x = buffer(cast<RankedTensorType>(op.getInput().getType()));
+  MemRefType y = buffer(cast<RankedTensorType>(op.getResult().getType()));
+  FlatSymbolRefAttr &callee = callees[{x, y}];
+  if (callee)
+    return callee;
+  Location loc = op.getLoc();
+  OpBuilder builder(module.getBodyRegion());
+  std::string name = "host_linear_" + std::to_string(callees.size() - 1);
+  auto function = func::FuncOp::create(
+      builder, loc, name,
+      builder.getFunctionType({builder.getI64Type(), x, y}, {}));
+  function.setPrivate();
+  function->setAttr("passthrough", builder.getStrArrayAttr({"noinline"}));
+  Block *body = function.addEntryBlock();
+  builder.setInsertionPointToStart(body);
+  Words words(builder, loc);
+  Value input = body->getArgument(1), output = body->getArgument(2);
+  Value rows = words.constant(1);
+  for (int64_t i = 0; i + 1 < x.getRank(); ++i)
+    rows = arith::MulIOp::create(
+        builder, loc, rows,
+        words.fromIndex(memref::DimOp::create(builder, loc, input, i)));
+  auto last = [&](Value value) {
+    int64_t rank = cast<MemRefType>(value.getType()).getRank();
+    return words.fromIndex(
+        memref::DimOp::create(builder, loc, value, rank - 1));
+  };
+  words.call(module, "quantoptHostLinear",
+             {body->getArgument(0), words.address(input), rows, last(input),
+              words.constant(floatKindCode(x.getElementType())),
+              words.address(output), last(output),
+              words.constant(floatKindCode(y.getElementType()))});
+  func::ReturnOp::create(builder, loc);
+  return callee = FlatSymbolRefAttr::get(function);
+}
+
+void execution::lowerContraction(linalg::GenericOp op) {
+  OpBuilder builder(op);
+  Location loc = op.getLoc();
+  Words words(builder, loc);
+  SmallVector<AffineMap> maps = op.getIndexingMapsArray();
+  SmallVector<Range> ranges = 
+      cast<linalg::LinalgOp>(op.getOperation()).createLoopRanges(builder, loc);
+  SmallVector<SmallVector<OpFoldResult>> strides;
+  int64_t kinds = 0;
+  for (auto [i, value] : llvm::enumerate(op->getOperands())) {
+    auto metadata =
+        memref::ExtractStridedMetadataOp::create(builder, loc, value);
+    strides.push_back(metadata.getConstifiedMixedStrides());
+    kinds |= floatKindCode(getElementTypeOrSelf(value.getType())) << (2 * i);
+  }
+  auto tableType = MemRefType::get({int64_t(ranges.size()) * 4},
+                                   builder.getI64Type());
+  Value table = memref::AllocaOp::create(builder, loc, tableType);
+  int64_t at = 0;
+  auto store = [&](Value word) {
+    Value index = arith::ConstantIndexOp::create(builder, loc, at++);
+    memref::StoreOp::create(builder, loc, word, table, index);
+  };
+  for (auto [dim, range] : llvm::enumerate(ranges)) {
+    store(words.from(range.size));
+    AffineExpr expr = builder.getAffineDimExpr(dim);
+    for (unsigned operand = 0; operand < 3; ++operand) {
+      std::optional<unsigned> position =
+          maps[operand].getResultPosition(expr);
+      store(position ? words.from(strides[operand][*position])
+                     : words.constant(0));
+    }
+  }
+  bool accumulate =
+      cast<StringAttr>(op->getAttr(kContractAttr)).getValue() == "add";
+  words.call(op->getParentOfType<ModuleOp>(), "quantoptContract",
+             {words.constant(kinds), words.address(op->getOperand(0)),
+              words.address(op->getOperand(1)),
+              words.address(op->getOperand(2)), words.address(table),
+              words.constant(ranges.size()), words.constant(accumulate)});
+  op->erase();
+}

@@ -1,0 +1,90 @@
+//===- Stages.h - The stages of a compilation, in order ---------*- C++ -*-===//
+//
+// Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef QUANTOPT_LIB_EXECUTION_STAGES_H
+#define QUANTOPT_LIB_EXECUTION_STAGES_H
+
+#include "OwnWeights.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/IR/BuiltinOps.h"
+
+namespace quantopt::execution {
+
+/// Marks a linalg.generic that becomes a call of contract(): the value says
+/// whether the result is stored or added to the init.
+inline constexpr llvm::StringLiteral kContractAttr = "quantopt.contract";
+inline bool isContraction(mlir::Operation *op) {
+  return op->hasAttr(kContractAttr);
+}
+
+/// A constant that compiled code reads where it lies.
+struct ExternalConstant {
+  const char *data;
+  mlir::RankedTensorType type;
+};
+
+/// An error that the graph itself can raise while it runs.
+struct RuntimeCheck {
+  std::string message;
+  mlir::Location location;
+};
+
+struct Compilation {
+  mlir::ModuleOp module;
+  mlir::func::FuncOp entry;
+  std::vector<ExternalConstant> constants; // extra arguments of the entry
+  std::vector<std::shared_ptr<void>> owned; // copies that constants point into
+  std::vector<RuntimeCheck> checks;
+  OwnWeights weights;
+  unsigned numKernels = 0, numKernelCalls = 0;
+};
+
+/// Leaves the entry alone in the module, callees inlined; refuses what later
+/// stages do not know.
+mlir::LogicalResult prepareModule(Compilation &compilation,
+                                  llvm::StringRef entry);
+
+/// lowbit.linear with a constant weight -> lowbit.host_linear; with a computed
+/// one -> a contraction.
+mlir::LogicalResult lowerLinears(Compilation &compilation);
+
+/// Assertions and out-of-range reads become reports of a failed check.
+mlir::LogicalResult lowerChecks(Compilation &compilation);
+
+/// Large constants become arguments of the entry.
+mlir::LogicalResult moveConstantsOut(Compilation &compilation);
+
+/// One spelling for everything: linalg.generic without unit dimensions,
+/// contractions marked and reading their operands through transposes and
+/// broadcasts.
+mlir::LogicalResult normalize(Compilation &compilation);
+
+/// Elementwise chains become one op; chains of reductions over the same rows
+/// become one loop over the rows.
+mlir::LogicalResult fuse(Compilation &compilation);
+
+/// Tensors -> buffers.
+mlir::LogicalResult bufferize(Compilation &compilation);
+
+/// Each loop or op of the entry becomes a call of a kernel; equal ones share
+/// it.
+mlir::LogicalResult outlineKernels(Compilation &compilation);
+
+/// Kernels -> plain loops and runtime calls.
+mlir::LogicalResult lowerKernels(Compilation &compilation);
+
+/// Frees buffers after their last use and lowers everything to LLVM's dialect.
+mlir::LogicalResult lowerToLLVM(Compilation &compilation);
+
+/// Runs the canonicalizer and CSE.
+mlir::LogicalResult cleanUp(mlir::ModuleOp module);
+
+} // namespace quantopt::execution
+
+#endif // QUANTOPT_LIB_EXECUTION_STAGES_H

@@ -1,0 +1,64 @@
+//===- Blas.cpp - The BLAS and LAPACK functions that are used -------------===//
+//
+// Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// See Blas.h.
+//
+//===----------------------------------------------------------------------===//
+
+#include "Blas.h"
+
+#include <cblas.h>
+
+using namespace quantopt;
+
+// LAPACK's Fortran entry points, which OpenBLAS contains. The trailing lengths
+// of the character arguments are part of the Fortran calling convention.
+extern "C" {
+void dpotrf_(const char *uplo, const blasint *n, double *a, const blasint *lda,
+             blasint *info, size_t);
+void dtrtri_(const char *uplo, const char *diag, const blasint *n, double *a,
+             const blasint *lda, blasint *info, size_t, size_t);
+}
+
+void quantopt::useSingleThreadedBlas() {
+  static const bool done = (openblas_set_num_threads(1), true);
+  (void)done;
+}
+
+void quantopt::multiplyTransposed(int64_t m, int64_t n, int64_t k, float alpha,
+                                  MatrixView a, MatrixView b, float beta,
+                                  float *c, int64_t strideC) {
+  if (m == 0 || n == 0 || k == 0)
+    return;
+  cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, m, n, k, alpha, a.data,
+              a.stride, b.data, b.stride, beta, c, strideC);
+}
+
+void quantopt::multiply(int64_t m, int64_t n, int64_t k, float alpha,
+                        MatrixView a, MatrixView b, float beta, float *c,
+                        int64_t strideC) {
+  if (m == 0 || n == 0 || k == 0)
+    return;
+  cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, m, n, k, alpha, a.data,
+              a.stride, b.data, b.stride, beta, c, strideC);
+}
+
+// Row-major lower is column-major upper: A = V^T V with V = L^T.
+
+bool quantopt::choleskyLower(double *a, int64_t k) {
+  blasint size = static_cast<blasint>(k), info = 0;
+  if (k > 0)
+    dpotrf_("U", &size, a, &size, &info, 1);
+  return info == 0;
+}
+
+bool quantopt::invertLower(double *a, int64_t k) {
+  blasint size = static_cast<blasint>(k), info = 0;
+  if (k > 0)
+    dtrtri_("U", "N", &size, a, &size, &info, 1, 1);
+  return info == 0;
+}

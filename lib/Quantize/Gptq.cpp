@@ -1,0 +1,157 @@
+//===- Gptq.cpp - Quantization against the Hessian of the inputs ----------===//
+//
+// Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// Checks, parameters, the solve, and the comparison with round-to-nearest.
+//
+//===----------------------------------------------------------------------===//
+
+#include "quantopt/Quantize/Gptq.h"
+
+#include "GptqSolve.h"
+#include "quantopt/Quantize/ErrorMeasure.h"
+#include "quantopt/Quantize/Refine.h"
+#include "quantopt/Quantize/RoundToNearest.h"
+
+#include <algorithm>
+#include <numeric>
+
+using namespace quantopt;
+
+namespace {
+
+/// Codes with the error of each row.
+struct Candidate {
+  QuantizedMatrix matrix;
+  std::vector<double> errors;
+
+  double total() const {
+    return std::accumulate(errors.begin(), errors.end(), 0.0);
+  }
+};
+
+} // namespace
+
+static std::string findDefect(std::span<const float> w, int64_t n, int64_t k,
+                              const AffineScheme &scheme,
+                              const GptqFactor &factor,
+                              const GptqOptions &options) {
+  if (!factor.error().empty())
+    return factor.error();
+  if (factor.size() != k)
+    return "the weight has " + std::to_string(k) +
+           " columns, but the hessian has " + std::to_string(factor.size());
+  if (options.blockSize < 1)
+    return "block size must be at least 1";
+  return roundToNearestError(w, n, k, scheme);
+}
+
+std::vector<float> quantopt::clearDeadColumns(std::span<const float> w,
+                                              int64_t n, int64_t k,
+                                              const GptqFactor &factor) {
+  std::vector<float> result(w.begin(), w.end());
+  if (factor.deadColumns() == 0)
+    return result;
+  for (int64_t column = 0; column < k; ++column)
+    if (factor.diagonal()[column] == 0)
+      for (int64_t row = 0; row < n; ++row)
+        result[row * k + column] = 0;
+  return result;
+}
+
+/// Takes row `row` of `from` over, codes and parameters.
+static void copyRow(Candidate &to, const Candidate &from, int64_t row) {
+  int64_t k = to.matrix.k;
+  std::copy_n(from.matrix.codes.begin() + row * k, k,
+              to.matrix.codes.begin() + row * k);
+  to.errors[row] = from.errors[row];
+  if (to.matrix.scheme.granularity == Granularity::Tensor)
+    return;
+  int64_t groups = to.matrix.scheme.numGroups(k);
+  auto copyPlane = [&](std::vector<float> &target,
+                       const std::vector<float> &source) {
+    if (!source.empty())
+      std::copy_n(source.begin() + row * groups, groups,
+                  target.begin() + row * groups);
+  };
+  copyPlane(to.matrix.scales, from.matrix.scales);
+  copyPlane(to.matrix.offsets, from.matrix.offsets);
+}
+
+/// Takes those rows of `other` that are better, and counts them in `kept`.
+/// Where all rows share their parameters and these differ: all rows or none.
+static void keepBetterRows(Candidate &best, Candidate &other,
+                           std::vector<bool> &kept) {
+  bool tensor = best.matrix.scheme.granularity == Granularity::Tensor;
+  if (tensor && (best.matrix.scales != other.matrix.scales ||
+                 best.matrix.offsets != other.matrix.offsets)) {
+    if (!(other.total() < best.total()))
+      return;
+    best = other;
+    kept.assign(kept.size(), true);
+    return;
+  }
+  for (size_t row = 0; row < kept.size(); ++row) {
+    if (!(other.errors[row] < best.errors[row]))
+      continue;
+    copyRow(best, other, row);
+    kept[row] = true;
+  }
+}
+
+GptqResult quantopt::quantizeGptq(std::span<const float> w, int64_t n,
+                                  int64_t k, const AffineScheme &scheme,
+                                  const GptqFactor &factor,
+                                  const GptqOptions &options) {
+  GptqResult result;
+  result.error = findDefect(w, n, k, scheme, factor, options);
+  if (!result.error.empty())
+    return result;
+  result.damp = factor.damp();
+  result.dampAttempts = factor.attempts();
+  result.deadColumns = factor.deadColumns();
+  result.fallback = factor.fallback();
+
+  std::span<const float> h = factor.hessian();
+  std::vector<float> live = clearDeadColumns(w, n, k, factor);
+  auto measured = [&](QuantizedMatrix matrix) {
+    std::vector<double> errors = rowErrors(matrix, live, h);
+    return Candidate{std::move(matrix), std::move(errors)};
+  };
+  Candidate plain = measured(quantizeRoundToNearest(
+      live, n, k, scheme, {SearchKind::None, options.search.fullRange}));
+  result.roundToNearestObjective = plain.total();
+  result.reference = objective(live, n, k, h);
+
+  GroupParameters parameters =
+      fitParameters(live, n, k, scheme, options.search, factor.diagonal());
+  bool solved = result.fallback.empty();
+  Candidate best =
+      measured(solved ? solveGptq(live, n, k, scheme, parameters, factor,
+                                  options.blockSize)
+                      : quantizeWithParameters(live, n, k, scheme, parameters));
+  for (int round = 0; solved && round < options.refinements; ++round) {
+    std::vector<bool> improved(n);
+    Candidate refitted = measured(refitScales(best.matrix, live, factor));
+    keepBetterRows(best, refitted, improved);
+    Candidate swept = measured(sweepCodes(best.matrix, live, factor));
+    keepBetterRows(best, swept, improved);
+  }
+  std::vector<bool> kept(n, !solved);
+  if (options.keepBetter) {
+    if (solved && options.search.kind != SearchKind::None) {
+      Candidate searched =
+          measured(quantizeWithParameters(live, n, k, scheme, parameters));
+      keepBetterRows(best, searched, kept);
+    }
+    keepBetterRows(best, plain, kept);
+  }
+  result.objective = best.total();
+  result.matrix = std::move(best.matrix);
+  result.roundToNearestRows = std::count(kept.begin(), kept.end(), true);
+  result.keptRoundToNearest = n > 0 && result.roundToNearestRows == n;
+  return result;
+}

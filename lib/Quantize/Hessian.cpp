@@ -1,0 +1,87 @@
+//===- Hessian.cpp - Second moments of the inputs of a linear -------------===//
+//
+// Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// Tile by tile through a float matrix product.
+//
+//===----------------------------------------------------------------------===//
+
+#include "quantopt/Quantize/Hessian.h"
+
+#include "Blas.h"
+
+#include <algorithm>
+
+using namespace quantopt;
+
+static constexpr int64_t kTile = 256;
+
+HessianAccumulator::HessianAccumulator(int64_t k) : k(k), sum(k * k, 0.0f) {}
+
+void HessianAccumulator::add(std::span<const RowBlock> samples) {
+  useSingleThreadedBlas();
+  for (const RowBlock &sample : samples)
+    numRows += sample.rows;
+  int64_t tiles = (k + kTile - 1) / kTile;
+  // Tile t is (i, j) with i <= j and t = j (j + 1) / 2 + i.
+#pragma omp parallel for schedule(dynamic, 1)
+  for (int64_t tile = 0; tile < tiles * (tiles + 1) / 2; ++tile) {
+    int64_t j = 0;
+    while ((j + 1) * (j + 2) / 2 <= tile)
+      ++j;
+    int64_t row = (tile - j * (j + 1) / 2) * kTile, column = j * kTile;
+    int64_t height = std::min(kTile, k - row);
+    int64_t width = std::min(kTile, k - column);
+    for (const RowBlock &sample : samples)
+      multiplyTransposed(height, width, sample.rows, 1.0f,
+                         {sample.data + row, k}, {sample.data + column, k},
+                         1.0f, sum.data() + row * k + column, k);
+  }
+}
+
+/// Divides the upper triangle of `h` by `rows` and mirrors it.
+static void finishInPlace(std::vector<float> &h, int64_t k, int64_t rows) {
+  double unit = rows > 0 ? 1.0 / static_cast<double>(rows) : 0.0;
+  int64_t tiles = (k + kTile - 1) / kTile;
+  // By tiles, so that the mirrored writes stay in the cache.
+#pragma omp parallel for schedule(dynamic, 1) collapse(2)
+  for (int64_t tileRow = 0; tileRow < tiles; ++tileRow) {
+    for (int64_t tileColumn = 0; tileColumn < tiles; ++tileColumn) {
+      if (tileColumn < tileRow)
+        continue;
+      int64_t rowEnd = std::min(k, (tileRow + 1) * kTile);
+      int64_t columnEnd = std::min(k, (tileColumn + 1) * kTile);
+      for (int64_t i = tileRow * kTile; i < rowEnd; ++i)
+        for (int64_t j = std::max(i, tileColumn * kTile); j < columnEnd; ++j) {
+          float value = static_cast<float>(h[i * k + j] * unit);
+          h[i * k + j] = value;
+          h[j * k + i] = value;
+        }
+    }
+  }
+}
+
+std::vector<float> HessianAccumulator::finish() const {
+  std::vector<float> result = sum;
+  finishInPlace(result, k, numRows);
+  return result;
+}
+
+std::vector<float> HessianAccumulator::take() {
+  std::vector<float> result = std::move(sum);
+  finishInPlace(result, k, numRows);
+  sum.assign(k * k, 0.0f);
+  numRows = 0;
+  return result;
+}
+
+std::vector<float> HessianAccumulator::meanSquare() const {
+  std::vector<float> result(k);
+  double unit = numRows > 0 ? 1.0 / static_cast<double>(numRows) : 0.0;
+  for (int64_t i = 0; i < k; ++i)
+    result[i] = static_cast<float>(sum[i * k + i] * unit);
+  return result;
+}

@@ -1,0 +1,156 @@
+//===- Search.cpp - Scale and zero of each group --------------------------===//
+//
+// Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// Cuts a matrix into its groups, fits each and chooses codes.
+//
+//===----------------------------------------------------------------------===//
+
+#include "quantopt/Quantize/Search.h"
+
+#include "FitGroup.h"
+#include "Lanes.h"
+
+#include <algorithm>
+
+#pragma STDC FP_CONTRACT OFF
+
+using namespace quantopt;
+
+/// Rows given to a thread at a time.
+static constexpr int64_t kRowsPerTask = 16;
+
+/// Appends the weights of one group: `importance` scaled to mean 1 (so that
+/// sums of any unit stay in the range of f32), then zeros up to a whole vector.
+static void appendWeights(std::vector<float> &plane,
+                          std::span<const float> importance, int64_t count) {
+  size_t begin = plane.size();
+  double sum = 0;
+  for (float value : importance)
+    sum += value;
+  if (importance.empty() || !(sum > 0)) {
+    plane.resize(begin + count, 1.0f);
+  } else {
+    double unit = count / sum;
+    for (float value : importance)
+      plane.push_back(static_cast<float>(value * unit));
+  }
+  plane.resize(begin + roundUpToLanes(count), 0.0f);
+}
+
+/// One group over all rows and columns.
+static GroupParameters fitTensor(std::span<const float> w, int64_t n, int64_t k,
+                                 const AffineScheme &scheme,
+                                 const SearchOptions &options,
+                                 std::span<const float> importance) {
+  std::vector<float> repeated;
+  if (!importance.empty()) {
+    repeated.reserve(n * k);
+    for (int64_t row = 0; row < n; ++row)
+      repeated.insert(repeated.end(), importance.begin(), importance.end());
+  }
+  std::vector<float> weights;
+  appendWeights(weights, repeated, n * k);
+  FitGroup group;
+  group.values.resize(weights.size());
+  group.weighted.resize(weights.size());
+  group.weights = weights.data();
+  std::copy(w.begin(), w.begin() + n * k, group.values.begin());
+  prepareGroup(group, n * k, scheme.zero == ZeroKind::Minimum);
+  ScaleAndOffset fit = fitGroup(group, scheme, options);
+  GroupParameters result{{fit.scale}, {}};
+  if (scheme.zero != ZeroKind::Symmetric)
+    result.offsets.push_back(fit.offset);
+  return result;
+}
+
+GroupParameters quantopt::fitParameters(std::span<const float> w, int64_t n,
+                                        int64_t k, const AffineScheme &scheme,
+                                        const SearchOptions &options,
+                                        std::span<const float> importance) {
+  if (n == 0 || k == 0)
+    return {};
+  if (scheme.granularity == Granularity::Tensor)
+    return fitTensor(w, n, k, scheme, options, importance);
+
+  int64_t length = scheme.groupLength(k), groups = scheme.numGroups(k);
+  int64_t stride = roundUpToLanes(length);
+  std::vector<float> weights;
+  weights.reserve(groups * stride);
+  for (int64_t begin = 0; begin < k; begin += length) {
+    int64_t count = std::min(length, k - begin);
+    appendWeights(weights,
+                  importance.empty() ? importance
+                                     : importance.subspan(begin, count),
+                  count);
+  }
+
+  bool hasOffsets = scheme.zero != ZeroKind::Symmetric;
+  GroupParameters result;
+  result.scales.resize(n * groups);
+  result.offsets.resize(hasOffsets ? n * groups : 0);
+#pragma omp parallel
+  {
+    FitGroup group;
+    group.values.resize(stride);
+    group.weighted.resize(stride);
+#pragma omp for schedule(dynamic, kRowsPerTask)
+    for (int64_t row = 0; row < n; ++row) {
+      for (int64_t index = 0; index < groups; ++index) {
+        int64_t begin = index * length, count = std::min(length, k - begin);
+        std::copy_n(w.begin() + row * k + begin, count, group.values.begin());
+        group.weights = weights.data() + index * stride;
+        prepareGroup(group, count, scheme.zero == ZeroKind::Minimum);
+        ScaleAndOffset fit = fitGroup(group, scheme, options);
+        result.scales[row * groups + index] = fit.scale;
+        if (hasOffsets)
+          result.offsets[row * groups + index] = fit.offset;
+      }
+    }
+  }
+  return result;
+}
+
+/// code = clamp(round((value - base) * inverse + zero), 0, largest). One of
+/// `base` and `zero` is 0, and subtracting or adding 0 is exact.
+QUANTOPT_CLONES static void chooseCodesLoop(const float *values, int64_t count,
+                                            float base, float inverse,
+                                            float zero, float largest,
+                                            uint8_t *codes) {
+  for (int64_t i = 0; i < count; i += kLanes) {
+    FloatLanes value = 0.0f;
+    int64_t lanes = std::min(kLanes, count - i);
+    if (lanes == kLanes)
+      load(value, values + i);
+    else
+      std::memcpy(&value, values + i, lanes * sizeof(float));
+    FloatLanes scaled = (value - base) * inverse;
+    FloatLanes code = scaled + zero;
+    clampToCodes(code, largest);
+    FloatLanes rounded = code + kRoundingOffset;
+    IntLanes bits;
+    std::memcpy(&bits, &rounded, sizeof(bits));
+    ByteLanes bytes = __builtin_convertvector(bits & 255, ByteLanes);
+    if (lanes == kLanes)
+      std::memcpy(codes + i, &bytes, sizeof(bytes));
+    else
+      std::memcpy(codes + i, &bytes, lanes);
+  }
+}
+
+void quantopt::chooseCodes(const AffineScheme &scheme, float scale,
+                           float offset, std::span<const float> values,
+                           uint8_t *codes) {
+  float inverse = scale == 0 ? 0.0f : 1.0f / scale;
+  float largest = static_cast<float>(scheme.maxCode());
+  float base = 0, zero = offset;
+  if (scheme.zero == ZeroKind::Minimum)
+    std::swap(base, zero);
+  else if (scheme.zero == ZeroKind::Symmetric)
+    zero = static_cast<float>(int64_t(1) << (scheme.bits - 1));
+  chooseCodesLoop(values.data(), values.size(), base, inverse, zero, largest,
+                  codes);
+}

@@ -1,0 +1,71 @@
+//===- QuantOptMain.cpp - The quant-opt tool as a function ----------------===//
+//
+// Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "quantopt/Tools/QuantOptMain.h"
+
+#include "quantopt/Dialect/LowBit/Transforms/Passes.h"
+#include "quantopt/InitAll.h"
+
+#include "mlir/IR/Dialect.h"
+#include "mlir/InitAllDialects.h"
+#include "mlir/InitAllExtensions.h"
+#include "mlir/InitAllPasses.h"
+#include "mlir/Support/FileUtilities.h"
+#include "mlir/Tools/mlir-opt/MlirOptMain.h"
+#include "llvm/Support/Error.h"
+#include "llvm/Support/InitLLVM.h"
+#include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/WithColor.h"
+
+using namespace mlir;
+
+void quantopt::registerAllDialects(DialectRegistry &registry) {
+  mlir::registerAllDialects(registry);
+  mlir::registerAllExtensions(registry);
+  registry.insert<lowbit::LowBitDialect>();
+}
+
+void quantopt::registerAllPasses() { lowbit::registerLowBitPasses(); }
+
+int quantopt::quantOptMain(int argc, char **argv) {
+  llvm::InitLLVM init(argc, argv);
+  DialectRegistry registry;
+  quantopt::registerAllDialects(registry);
+  mlir::registerAllPasses();
+  quantopt::registerAllPasses();
+  auto [input, output] = registerAndParseCLIOptions(
+      argc, argv, "quant-opt: quantize the linear layers of a model\n",
+      registry);
+  MlirOptMainConfig config = MlirOptMainConfig::createFromCLOptions();
+  if (config.shouldShowDialects() || config.shouldListPasses())
+    return failed(MlirOptMain(argc, argv, input, output, registry));
+  if (StringRef(output).ends_with(".mlirbc"))
+    config.emitBytecode(true);
+
+  std::string message;
+  std::unique_ptr<llvm::MemoryBuffer> file = openInputFile(input, &message);
+  if (!file) {
+    llvm::WithColor::error() << message << "\n";
+    return EXIT_FAILURE;
+  }
+  // The temporary file is made before the passes run, so that an output that
+  // cannot be written is known before hours of work, not after.
+  llvm::Error error =
+      llvm::writeToOutput(output, [&](raw_ostream &os) -> llvm::Error {
+        if (failed(MlirOptMain(os, std::move(file), registry, config)))
+          return llvm::createStringError("");
+        return llvm::Error::success();
+      });
+  if (!error)
+    return EXIT_SUCCESS;
+  // Passes have said what is wrong; only file errors are still unsaid.
+  message = llvm::toString(std::move(error));
+  if (!message.empty())
+    llvm::WithColor::error()
+        << "cannot write '" << output << "': " << message << "\n";
+  return EXIT_FAILURE;
+}

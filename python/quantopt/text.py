@@ -1,0 +1,40 @@
+# Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Text as windows of token ids."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+
+class TextTooShort(ValueError):
+    """The text has fewer tokens than were asked for."""
+
+
+def windows(path: str | os.PathLike[str], tokenizer, length: int, count: int) -> np.ndarray:
+    """The first `count` windows of `length` tokens of the text file `path`, int64 [count, length].
+
+    The file is decoded as UTF-8 exactly as stored and is one string; no
+    special tokens are added; windows neither overlap nor are shuffled.
+    """
+    if length < 1 or count < 1:
+        raise ValueError("the window length and the number of windows must be positive")
+    with open(path, encoding="utf-8", newline="") as stream:
+        # Tokenizers look at a neighbourhood only, so a prefix with some reserve
+        # gives the same tokens as the whole file, which may be large.
+        text = stream.read(12 * length * count)
+        ids = _encode(tokenizer, text)
+        if len(ids) < length * count:
+            ids = _encode(tokenizer, text + stream.read())
+    if len(ids) < length * count:
+        raise TextTooShort(
+            f"{path}: {len(ids)} tokens, {count} windows of {length} take {length * count}: "
+            "give a longer text, or fewer or shorter windows"
+        )
+    return np.asarray(ids[: length * count], dtype=np.int64).reshape(count, length)
+
+
+def _encode(tokenizer, text: str) -> list[int]:
+    return tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]

@@ -1,0 +1,104 @@
+// RUN: quant-opt %s --split-input-file --verify-diagnostics
+
+func.func @wrong_k(%x: tensor<2x8xf32>, %w: tensor<8x4xf32>) {
+  // expected-error @+1 {{'fc' multiplies over K, but the input has 8 channels and the weight [N, K] = [8, 4] - transpose one that is stored [K, N]}}
+  %y = lowbit.linear %x, %w {name = "fc"} : (tensor<2x8xf32>, tensor<8x4xf32>) -> tensor<2x8xf32>
+  return
+}
+
+// -----
+
+func.func @wrong_n(%x: tensor<2x8xf32>, %w: tensor<4x8xf32>) {
+  // expected-error @+1 {{'fc' has 4 output channels, but the result has 5}}
+  %y = lowbit.linear %x, %w {name = "fc"} : (tensor<2x8xf32>, tensor<4x8xf32>) -> tensor<2x5xf32>
+  return
+}
+
+// -----
+
+func.func @wrong_leading(%x: tensor<2x8xf32>, %w: tensor<4x8xf32>) {
+  // expected-error @+1 {{keeps all dimensions of its input but the last}}
+  %y = lowbit.linear %x, %w {name = "fc"} : (tensor<2x8xf32>, tensor<4x8xf32>) -> tensor<3x4xf32>
+  return
+}
+
+// -----
+
+func.func @integer(%x: tensor<2x8xi32>, %w: tensor<4x8xf32>) {
+  // expected-error @+1 {{must be ranked tensor of f32, f16 or bf16 values}}
+  %y = lowbit.linear %x, %w {name = "fc"} : (tensor<2x8xi32>, tensor<4x8xf32>) -> tensor<2x4xf32>
+  return
+}
+
+// -----
+
+func.func @missing_plane() {
+  // expected-error @+1 {{of layer 'fc' lacks the plane 'zeros'}}
+  %w = lowbit.weight "fc" {codes = dense<[[1, 2], [3, 4]]> : tensor<2x2xi8>, scales = dense<[[1.0], [2.0]]> : tensor<2x1xf16>}
+      : !lowbit.weight<2x4xf32, #lowbit.affine<bits = 4, group = 4, integer_zero, scale = f16>>
+  return
+}
+
+// -----
+
+func.func @extra_plane() {
+  // expected-error @+1 {{of layer 'fc' has 3 planes, but #lowbit.affine<bits = 4, group = 4, symmetric, scale = f16> stores 2}}
+  %w = lowbit.weight "fc" {codes = dense<[[1, 2], [3, 4]]> : tensor<2x2xi8>, scales = dense<[[1.0], [2.0]]> : tensor<2x1xf16>, zeros = dense<0> : tensor<2x1xi8>}
+      : !lowbit.weight<2x4xf32, #lowbit.affine<bits = 4, group = 4, symmetric, scale = f16>>
+  return
+}
+
+// -----
+
+func.func @plane_type() {
+  // A short last group needs a scale of its own.
+  // expected-error @+1 {{of layer 'fc' has plane 'scales' of type 'tensor<2x1xf16>', but its scheme takes 'tensor<2x2xf16>'}}
+  %w = lowbit.weight "fc" {codes = dense<[[1, 2], [3, 4]]> : tensor<2x2xi8>, scales = dense<[[1.0], [2.0]]> : tensor<2x1xf16>}
+      : !lowbit.weight<2x4xf32, #lowbit.affine<bits = 4, group = 3, symmetric, scale = f16>>
+  return
+}
+
+// -----
+
+func.func @short_blob() {
+  // expected-error @+1 {{of layer 'fc': resource 'short' holds 3 bytes where 'tensor<2x2xi8>' takes 4}}
+  %w = lowbit.weight "fc" {codes = dense_resource<short> : tensor<2x2xi8>, scales = dense<[[1.0], [2.0]]> : tensor<2x1xf16>}
+      : !lowbit.weight<2x4xf32, #lowbit.affine<bits = 4, group = 4, symmetric, scale = f16>>
+  return
+}
+{-#
+  dialect_resources: { builtin: { short: "0x04000000010203" } }
+#-}
+
+// -----
+
+// expected-error @+1 {{bits}}
+func.func private @bits(!lowbit.weight<2x8xf32, #lowbit.affine<bits = 9, group = 4, symmetric, scale = f16>>)
+
+// -----
+
+// expected-error @+1 {{group}}
+func.func private @group(!lowbit.weight<2x8xf32, #lowbit.affine<bits = 4, group = 0, symmetric, scale = f16>>)
+
+// -----
+
+// expected-error @+1 {{expected 'symmetric', 'integer_zero' or 'float_minimum'}}
+func.func private @zero(!lowbit.weight<2x8xf32, #lowbit.affine<bits = 4, group = 4, lopsided, scale = f16>>)
+
+// -----
+
+// expected-error @+1 {{a weight is [N, K], but 3 dimensions were given}}
+func.func private @rank(!lowbit.weight<2x8x8xf32, #lowbit.affine<bits = 4, group = 4, symmetric, scale = f16>>)
+
+// -----
+
+// expected-error @+1 {{the element type of a weight is f32, f16 or bf16, not 'f64'}}
+func.func private @element(!lowbit.weight<2x8xf64, #lowbit.affine<bits = 4, group = 4, symmetric, scale = f16>>)
+
+// -----
+
+func.func @host(%x: tensor<3x8xf32>) {
+  // expected-error @+1 {{takes an id of at least 0, not -1}}
+  %y = lowbit.host_linear %x {id = -1 : i64} : tensor<3x8xf32> -> tensor<3x5xf32>
+  return
+}

@@ -1,0 +1,50 @@
+// RUN: quant-opt %s --verify-roundtrip | FileCheck %s
+
+// CHECK-LABEL: func @float_linear
+// CHECK: lowbit.linear %{{.+}}, %{{.+}} {name = "fc"} : (tensor<2x3x8xf32>, tensor<4x8xf32>) -> tensor<2x3x4xf32>
+func.func @float_linear(%x: tensor<2x3x8xf32>, %w: tensor<4x8xf32>) -> tensor<2x3x4xf32> {
+  %y = lowbit.linear %x, %w {name = "fc"} : (tensor<2x3x8xf32>, tensor<4x8xf32>) -> tensor<2x3x4xf32>
+  return %y : tensor<2x3x4xf32>
+}
+
+// A vector is a linear's input too, and the types of x, w and y may differ.
+// CHECK-LABEL: func @vector
+func.func @vector(%x: tensor<8xbf16>, %w: tensor<4x8xf16>) -> tensor<4xf32> {
+  // CHECK: lowbit.linear
+  %y = lowbit.linear %x, %w {name = "fc"} : (tensor<8xbf16>, tensor<4x8xf16>) -> tensor<4xf32>
+  return %y : tensor<4xf32>
+}
+
+// CHECK-LABEL: func @quantized
+func.func @quantized(%x: tensor<?x8xf32>) -> tensor<?x2xf32> {
+  // CHECK: %[[W:.+]] = lowbit.weight "fc" {codes = dense<{{.+}}> : tensor<2x4xi8>, scales = dense<{{.+}}> : tensor<2x2xf16>} : !lowbit.weight<2x8xf32, #lowbit.affine<bits = 4, group = 5, symmetric, scale = f16>>
+  %w = lowbit.weight "fc" {codes = dense<[[1, 2, 3, 4], [5, 6, 7, 8]]> : tensor<2x4xi8>,
+                           scales = dense<[[1.0, 2.0], [3.0, 4.0]]> : tensor<2x2xf16>}
+      : !lowbit.weight<2x8xf32, #lowbit.affine<bits = 4, group = 5, symmetric, scale = f16>>
+  // CHECK: lowbit.linear %{{.+}}, %[[W]]
+  %y = lowbit.linear %x, %w {name = "fc"} : (tensor<?x8xf32>, !lowbit.weight<2x8xf32, #lowbit.affine<bits = 4, group = 5, symmetric, scale = f16>>) -> tensor<?x2xf32>
+  return %y : tensor<?x2xf32>
+}
+
+// CHECK-LABEL: func @schemes
+// CHECK-SAME: #lowbit.affine<bits = 8, per_channel, integer_zero, scale = bf16>
+// CHECK-SAME: #lowbit.affine<bits = 3, per_tensor, float_minimum, scale = f32>
+func.func private @schemes(!lowbit.weight<2x8xf32, #lowbit.affine<bits = 8, per_channel, integer_zero, scale = bf16>>,
+                           !lowbit.weight<2x8xf16, #lowbit.affine<bits = 3, per_tensor, float_minimum, scale = f32>>)
+
+// CHECK-LABEL: func @elided
+func.func @elided() {
+  // Text that was printed for people, without the data, can be read.
+  // CHECK: lowbit.weight "layer with \22quotes\22 and spaces"
+  %w = lowbit.weight "layer with \"quotes\" and spaces"
+      {codes = dense_resource<gone_codes> : tensor<2x4xi8>, scales = dense_resource<gone_scales> : tensor<2x1xf16>}
+      : !lowbit.weight<2x8xf32, #lowbit.affine<bits = 4, per_channel, symmetric, scale = f16>>
+  return
+}
+
+// CHECK-LABEL: func @host
+func.func @host(%x: tensor<3x8xf32>) -> tensor<3x5xf32> {
+  // CHECK: lowbit.host_linear %{{.+}} {id = 3 : i64, observed} : tensor<3x8xf32> -> tensor<3x5xf32>
+  %y = lowbit.host_linear %x {id = 3 : i64, observed} : tensor<3x8xf32> -> tensor<3x5xf32>
+  return %y : tensor<3x5xf32>
+}

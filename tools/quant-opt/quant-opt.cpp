@@ -1,0 +1,10 @@
+//===- quant-opt.cpp - The quant-opt tool ---------------------------------===//
+//
+// Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "quantopt/Tools/QuantOptMain.h"
+
+int main(int argc, char **argv) { return quantopt::quantOptMain(argc, argv); }
