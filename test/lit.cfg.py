@@ -25,4 +25,4 @@ config.substitutions.append(("%shared", shared))
 config.substitutions.append(("%examples",
                              os.path.join(config.source_dir, "examples")))
 config.substitutions.append(
-    ("%plugin", os.path.join(config.build_dir, "lib", "QuantOptPlugin.so")))
+    ("%plugin", os.path.join(config.build_dir, "lib", "libQuantOptPlugin.so")))

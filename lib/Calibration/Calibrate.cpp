@@ -109,10 +109,10 @@ public:
     // Linears that nobody observes keep their float weights.
     if (id >= static_cast<int64_t>(observed.groupOf.size()))
       return ownWeights.run(id, x, y);
-    std::string failure = rendezvous.meet(observed.groupOf[id], sample, x);
-    if (failure.empty())
-      client.multiply(id, x, y);
-    return failure;
+    if (!rendezvous.meet(observed.groupOf[id], sample, x))
+      return "calibration was stopped";
+    client.multiply(id, x, y);
+    return "";
   }
 
 private:
@@ -149,15 +149,15 @@ LogicalResult calibrate(ModuleOp module, StringRef entry,
   if (failed(compiled))
     return failure();
 
-  // Every sample reports the failure that stopped all of them: say it once.
+  Rendezvous rendezvous(observed.groups.size(), samples.count, threads);
+  // What the samples report is said once, not by each; and once the run is
+  // stopped the client has said why, and all that they report follows from it.
   llvm::StringSet<> said;
   std::mutex saidMutex;
   ScopedDiagnosticHandler once(module.getContext(), [&](Diagnostic &diag) {
     std::lock_guard<std::mutex> lock(saidMutex);
-    return success(!said.insert(diag.str()).second);
+    return success(rendezvous.stopped() || !said.insert(diag.str()).second);
   });
-
-  Rendezvous rendezvous(observed.groups.size(), samples.count, threads);
   std::atomic<bool> ranAll = true;
   std::vector<std::thread> workers;
   for (unsigned sample = 0; sample < samples.count; ++sample)
@@ -177,14 +177,14 @@ LogicalResult calibrate(ModuleOp module, StringRef entry,
 
   int threadsBefore = omp_get_max_threads();
   omp_set_num_threads(threads);
-  std::string message = rendezvous.conduct(
-      [&](unsigned group, std::vector<MatrixRef> inputs) -> std::string {
-        return client.observe(observed.groups[group], inputs);
+  bool conducted = rendezvous.conduct(
+      [&](unsigned group, std::vector<MatrixRef> inputs) {
+        return succeeded(client.observe(observed.groups[group], inputs));
       });
   omp_set_num_threads(threadsBefore);
   for (std::thread &worker : workers)
     worker.join();
-  return success(message.empty() && ranAll);
+  return success(conducted && ranAll);
 }
 
 } // namespace quantopt

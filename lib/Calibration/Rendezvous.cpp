@@ -36,10 +36,9 @@ void Rendezvous::participate(unsigned sample,
   samplesChanged.notify_one();
 }
 
-std::string Rendezvous::meet(unsigned point, unsigned sample,
-                             MatrixRef input) {
+bool Rendezvous::meet(unsigned point, unsigned sample, MatrixRef input) {
   std::unique_lock<std::mutex> lock(mutex);
-  if (!served[point] && failure.empty()) {
+  if (!served[point] && !failed) {
     samples[sample] = {State::Waiting, point, input};
     --running;
     leaveSlot();
@@ -50,10 +49,15 @@ std::string Rendezvous::meet(unsigned point, unsigned sample,
         lock, [&] { return samples[sample].state == State::Running; });
     takeSlot(lock);
   }
-  return failure;
+  return !failed;
 }
 
-std::string Rendezvous::conduct(const Serve &serve) {
+bool Rendezvous::stopped() {
+  std::lock_guard<std::mutex> lock(mutex);
+  return failed;
+}
+
+bool Rendezvous::conduct(const Serve &serve) {
   std::unique_lock<std::mutex> lock(mutex);
   while (true) {
     samplesChanged.wait(lock, [&] { return running == 0; });
@@ -62,21 +66,21 @@ std::string Rendezvous::conduct(const Serve &serve) {
       if (sample.state == State::Waiting)
         point = std::min(point, sample.point);
     if (point == served.size())
-      return failure; // all have finished
-    if (failure.empty()) {
+      return !failed; // all have finished
+    if (!failed) {
       std::vector<MatrixRef> inputs;
       for (const Sample &sample : samples)
         if (sample.state == State::Waiting && sample.point == point)
           inputs.push_back(sample.input);
       lock.unlock();
-      std::string message = serve(point, std::move(inputs));
+      bool ok = serve(point, std::move(inputs));
       lock.lock();
-      failure = std::move(message);
+      failed = !ok;
     }
     served[point] = true;
     for (Sample &sample : samples)
       if (sample.state == State::Waiting &&
-          (sample.point == point || !failure.empty())) {
+          (sample.point == point || failed)) {
         sample.state = State::Running;
         ++running;
       }

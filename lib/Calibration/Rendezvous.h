@@ -13,7 +13,6 @@
 #include <condition_variable>
 #include <functional>
 #include <mutex>
-#include <string>
 #include <vector>
 
 namespace quantopt {
@@ -30,15 +29,18 @@ public:
   void participate(unsigned sample, const std::function<void()> &body);
 
   /// Sample thread, inside participate(): waits until the point is served.
-  /// Returns the failure that stopped the run, or an empty string.
-  std::string meet(unsigned point, unsigned sample, MatrixRef input);
+  /// False if the run was stopped.
+  bool meet(unsigned point, unsigned sample, MatrixRef input);
 
   /// Conductor: serves every point as soon as no sample can run any more, the
   /// lowest first. `serve` gets the inputs of those that stand there, by sample.
-  /// After a message that is not empty nothing more is served.
+  /// Once it returns false nothing more is served. Returns whether all was.
   using Serve =
-      std::function<std::string(unsigned point, std::vector<MatrixRef> inputs)>;
-  std::string conduct(const Serve &serve);
+      std::function<bool(unsigned point, std::vector<MatrixRef> inputs)>;
+  bool conduct(const Serve &serve);
+
+  /// Whether the run was stopped.
+  bool stopped();
 
 private:
   enum class State { Running, Waiting, Finished };
@@ -57,7 +59,7 @@ private:
   std::vector<bool> served;
   unsigned freeSlots;
   unsigned running; ///< samples that are neither waiting nor finished
-  std::string failure;
+  bool failed = false;
 };
 
 } // namespace quantopt

@@ -89,12 +89,6 @@ static std::optional<DType> dtypeOf(Type element) {
   return std::nullopt;
 }
 
-static llvm::Error optimizeWith(llvm::function_ref<llvm::Error(llvm::Module *)>
-                                    optimizer,
-                                llvm::Module *module) {
-  return optimizer(module);
-}
-
 /// LLVM IR, optimised for this processor, in memory.
 static LogicalResult generateCode(CompiledModule::State &state, ModuleOp module,
                                   unsigned optLevel) {
@@ -117,11 +111,8 @@ static LogicalResult generateCode(CompiledModule::State &state, ModuleOp module,
   if (!machine)
     return fail(machine.takeError());
   auto optimizer = makeOptimizingTransformer(optLevel, 0, machine->get());
-  auto transform = [&](llvm::Module *llvmModule) {
-    return optimizeWith(optimizer, llvmModule);
-  };
   ExecutionEngineOptions options;
-  options.transformer = transform;
+  options.transformer = optimizer; // a reference: `optimizer` outlives it
   options.jitCodeGenOptLevel = *level;
   options.enableGDBNotificationListener = false;
   options.enablePerfNotificationListener = false;
@@ -138,7 +129,9 @@ static LogicalResult generateCode(CompiledModule::State &state, ModuleOp module,
     return map;
   });
   auto function =
-      state.engine->lookupPacked("_mlir_ciface_" + state.entryName);
+      state.engine->lookupPacked(state.compilation.barePointers
+                                     ? state.entryName
+                                     : "_mlir_ciface_" + state.entryName);
   if (!function)
     return fail(function.takeError());
   state.function = *function;
@@ -152,7 +145,8 @@ CompiledModule::compile(ModuleOp original, StringRef entry,
   DialectRegistry registry;
   registerExecutionDialects(registry);
   context->appendDialectRegistry(registry);
-  context->loadAllAvailableDialects();
+  for (StringRef name : registry.getDialectNames())
+    context->getOrLoadDialect(name);
 
   OwningOpRef<ModuleOp> module = original.clone();
   auto state = std::make_unique<State>(original.getLoc());
@@ -232,37 +226,42 @@ LogicalResult CompiledModule::run(ArrayRef<HostArray> inputs,
     appendDescriptor(descriptors.emplace_back(), constant.data,
                      constant.type.getShape());
 
+  // Pointers are the arguments: to the data, or to descriptors of it. The
+  // packed interface takes pointers to the arguments.
+  bool bare = s.compilation.barePointers;
   size_t resultWords = 0;
   for (RankedTensorType type : s.results)
-    resultWords += 3 + 2 * type.getRank();
-  SmallVector<int64_t> resultDescriptors(resultWords, 0);
-  // The packed interface takes pointers to the arguments, which are themselves
-  // pointers to descriptors.
+    resultWords += bare ? 1 : 3 + 2 * type.getRank();
+  SmallVector<int64_t> resultStorage(resultWords, 0);
   SmallVector<void *> pointers;
-  if (resultWords)
-    pointers.push_back(resultDescriptors.data());
+  if (!bare && resultWords)
+    pointers.push_back(resultStorage.data());
   for (auto &descriptor : descriptors)
-    pointers.push_back(descriptor.data());
+    pointers.push_back(bare ? reinterpret_cast<void *>(descriptor[0])
+                            : descriptor.data());
   SmallVector<void *> packed;
   for (void *&pointer : pointers)
     packed.push_back(&pointer);
+  if (bare && resultWords)
+    packed.push_back(resultStorage.data());
 
   RunState run{handler ? handler : &s.compilation.weights, {}, {}};
   RunState *outer = std::exchange(currentRun, &run);
   s.function(packed.data());
   currentRun = outer;
 
-  const int64_t *word = resultDescriptors.data();
+  const int64_t *word = resultStorage.data();
   for (RankedTensorType type : s.results) {
     HostArray array;
     array.dtype = *dtypeOf(type.getElementType());
-    array.shape.assign(word + 3, word + 3 + type.getRank());
-    array.data = reinterpret_cast<const std::byte *>(word[1]);
+    const int64_t *shape = bare ? type.getShape().data() : word + 3;
+    array.shape.assign(shape, shape + type.getRank());
+    array.data = reinterpret_cast<const std::byte *>(word[bare ? 0 : 1]);
     array.owner = std::shared_ptr<const void>(
         reinterpret_cast<void *>(word[0]),
         [](const void *block) { poolFree(const_cast<void *>(block)); });
     results.push_back(std::move(array));
-    word += 3 + 2 * type.getRank();
+    word += bare ? 1 : 3 + 2 * type.getRank();
   }
   if (!run.linearError.empty()) {
     results.clear();

@@ -101,7 +101,16 @@ LogicalResult execution::fuse(Compilation &compilation) {
     linalg::populateElementwiseOpsFusionPatterns(patterns, shouldFuse);
     linalg::populateEraseUnusedOperandsAndResultsPatterns(patterns);
     tensor::populateFoldTensorEmptyPatterns(patterns);
-    if (failed(applyPatternsGreedily(entry, std::move(patterns))))
+    // Contractions are kept off the list: some of these patterns would fold a
+    // filled operand into them whatever shouldFuse says.
+    SmallVector<Operation *> ops;
+    entry.walk([&](Operation *op) {
+      if (op != entry && !isContraction(op))
+        ops.push_back(op);
+    });
+    GreedyRewriteConfig config;
+    config.setStrictness(GreedyRewriteStrictness::ExistingAndNewOps);
+    if (failed(applyOpPatternsGreedily(ops, std::move(patterns), config)))
       return failure();
   }
   if (failed(cleanUp(compilation.module)))

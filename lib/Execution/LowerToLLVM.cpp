@@ -14,7 +14,9 @@
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/Math/Transforms/Passes.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/MemRef/Transforms/Passes.h"
+#include "mlir/Dialect/OpenMP/OpenMPDialect.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 #include "mlir/Transforms/Passes.h"
@@ -42,21 +44,68 @@ static LogicalResult expandMath(ModuleOp module) {
   return success();
 }
 
+/// The conversion to OpenMP wraps each loop body in a scope for its stack
+/// buffers; that has no lowering once the body has several blocks. The buffers
+/// are made once a thread instead, before its loop.
+static void removeStackScopes(ModuleOp module) {
+  SmallVector<memref::AllocaScopeOp> scopes;
+  module.walk([&](memref::AllocaScopeOp scope) { scopes.push_back(scope); });
+  for (memref::AllocaScopeOp scope : scopes) {
+    auto loop = scope->getParentOfType<omp::WsloopOp>();
+    SmallVector<memref::AllocaOp> buffers;
+    scope.walk([&](memref::AllocaOp buffer) { buffers.push_back(buffer); });
+    for (memref::AllocaOp buffer : buffers)
+      if (loop && buffer->getNumOperands() == 0)
+        buffer->moveBefore(loop);
+    Block &body = scope.getBodyRegion().front();
+    Operation *terminator = body.getTerminator();
+    terminator->erase();
+    scope->getBlock()->getOperations().splice(scope->getIterator(),
+                                              body.getOperations());
+    scope.erase();
+  }
+}
+
+/// True if all functions take and return buffers that a pointer describes.
+static bool allShapesStatic(ModuleOp module) {
+  auto isStatic = [](Type type) {
+    auto buffer = dyn_cast<MemRefType>(type);
+    if (!buffer)
+      return true;
+    int64_t offset;
+    SmallVector<int64_t> strides;
+    return buffer.hasStaticShape() &&
+           succeeded(buffer.getStridesAndOffset(strides, offset)) &&
+           !ShapedType::isDynamic(offset) && !ShapedType::isDynamicShape(strides);
+  };
+  for (auto function : module.getOps<func::FuncOp>())
+    if (!llvm::all_of(function.getArgumentTypes(), isStatic) ||
+        !llvm::all_of(function.getResultTypes(), isStatic))
+      return false;
+  return true;
+}
+
 LogicalResult execution::lowerToLLVM(Compilation &compilation) {
   ModuleOp module = compilation.module;
   compilation.entry = nullptr; // replaced below
   if (failed(expandMath(module)))
     return failure();
+  compilation.barePointers = allShapesStatic(module);
   for (auto function : module.getOps<func::FuncOp>())
-    if (function.isPublic())
+    if (function.isPublic() && !compilation.barePointers)
       function->setAttr(LLVM::LLVMDialect::getEmitCWrapperAttrName(),
                         UnitAttr::get(module.getContext()));
 
   PassManager passes(module.getContext());
   bufferization::buildBufferDeallocationPipeline(passes);
+  passes.addPass(createConvertBufferizationToMemRefPass());
   passes.addNestedPass<func::FuncOp>(
       bufferization::createOptimizeAllocationLivenessPass());
   passes.addPass(createConvertSCFToOpenMPPass());
+  if (failed(passes.run(module)))
+    return failure();
+  removeStackScopes(module);
+  passes.clear();
   passes.addNestedPass<func::FuncOp>(
       memref::createExpandStridedMetadataPass());
   passes.addPass(createLowerAffinePass());
@@ -73,7 +122,9 @@ LogicalResult execution::lowerToLLVM(Compilation &compilation) {
   passes.addPass(createFinalizeMemRefToLLVMConversionPass(memory));
   passes.addPass(createArithToLLVMConversionPass());
   passes.addPass(createConvertIndexToLLVMPass());
-  passes.addPass(createConvertFuncToLLVMPass());
+  ConvertFuncToLLVMPassOptions calls;
+  calls.useBarePtrCallConv = compilation.barePointers;
+  passes.addPass(createConvertFuncToLLVMPass(calls));
   passes.addPass(createConvertControlFlowToLLVMPass());
   passes.addPass(createConvertOpenMPToLLVMPass());
   passes.addPass(createUBToLLVMConversionPass());

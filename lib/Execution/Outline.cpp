@@ -116,8 +116,10 @@ LogicalResult execution::outlineKernels(Compilation &compilation) {
   });
   for (memref::CopyOp copy : copies) {
     OpBuilder builder(copy);
-    linalg::makeMemRefCopyOp(builder, copy.getLoc(), copy.getSource(),
-                             copy.getTarget());
+    // Left over where a producer writes straight into its slice.
+    if (copy.getSource() != copy.getTarget())
+      linalg::makeMemRefCopyOp(builder, copy.getLoc(), copy.getSource(),
+                               copy.getTarget());
     copy.erase();
   }
   Outliner(compilation).outlineIn(compilation.entry.getBody().front());

@@ -42,6 +42,9 @@ struct Compilation {
   std::vector<std::shared_ptr<void>> owned; // copies that constants point into
   std::vector<RuntimeCheck> checks;
   OwnWeights weights;
+  /// Buffers are passed as plain pointers, which LLVM handles much faster than
+  /// descriptors; possible where every shape is static.
+  bool barePointers = false;
   unsigned numKernels = 0, numKernelCalls = 0;
 };
 

@@ -22,10 +22,10 @@ public:
 
   /// All samples stand at `linears`, which read one input: inputs[i] is that of
   /// sample i. Called once per group, on the thread that called calibrate(),
-  /// before any multiply() of its members. A message that is not empty stops
-  /// the run.
-  virtual std::string observe(llvm::ArrayRef<unsigned> linears,
-                              llvm::ArrayRef<MatrixRef> inputs) = 0;
+  /// before any multiply() of its members. A failure, which it has reported,
+  /// stops the run.
+  virtual mlir::LogicalResult observe(llvm::ArrayRef<unsigned> linears,
+                                      llvm::ArrayRef<MatrixRef> inputs) = 0;
 
   /// y = x * W^T with what the linear's weight is now. Called from several
   /// threads at once.

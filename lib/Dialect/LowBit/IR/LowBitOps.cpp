@@ -132,8 +132,9 @@ LogicalResult WeightOp::verify() {
 //===----------------------------------------------------------------------===//
 
 LogicalResult HostLinearOp::verify() {
-  if (getId() < 0)
-    return emitOpError("takes an id of at least 0, not ") << getId();
+  if (static_cast<int64_t>(getId()) < 0)
+    return emitOpError("takes an id of at least 0, not ")
+           << static_cast<int64_t>(getId());
   return verifyLeadingDims(*this, cast<RankedTensorType>(getInput().getType()),
                            cast<RankedTensorType>(getResult().getType()));
 }

@@ -134,18 +134,18 @@ static Value normalizeInput(OpBuilder &b, Location loc, Value input,
       order.push_back(dim);
   // The remaining dimensions in the order of the output's m loops; those of
   // extent 1 keep their place in front of their successor.
-  llvm::stable_sort(order, [&](int64_t a, int64_t b) {
-    auto rank = [&](int64_t dim) -> int64_t {
-      while (dim < static_cast<int64_t>(contraction.inputLoops.size()) &&
-             !contraction.inputLoops[dim])
-        ++dim;
-      if (dim == static_cast<int64_t>(contraction.inputLoops.size()))
-        return -1;
-      return llvm::find(contraction.mLoops, *contraction.inputLoops[dim]) -
-             contraction.mLoops.begin();
-    };
-    return rank(a) < rank(b);
-  });
+  auto rank = [&](int64_t dim) {
+    int64_t end = contraction.inputLoops.size();
+    int64_t next = dim;
+    while (next < end && !contraction.inputLoops[next])
+      ++next;
+    int64_t place = -1;
+    if (next < end)
+      place = llvm::find(contraction.mLoops, *contraction.inputLoops[next]) -
+              contraction.mLoops.begin();
+    return std::make_pair(place, dim);
+  };
+  llvm::sort(order, [&](int64_t a, int64_t b) { return rank(a) < rank(b); });
   unsigned leading = order.size();
   for (unsigned loop : contraction.kLoops)
     order.push_back(llvm::find(contraction.inputLoops,

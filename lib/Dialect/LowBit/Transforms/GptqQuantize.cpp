@@ -18,7 +18,6 @@
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "llvm/ADT/StringSwitch.h"
-#include "llvm/Support/FormatVariadic.h"
 
 #include <thread>
 
@@ -39,25 +38,26 @@ public:
              GptqOptions gptqOptions)
       : run(run), factorOptions(factorOptions), gptqOptions(gptqOptions) {}
 
-  std::string observe(ArrayRef<unsigned> linears,
-                      ArrayRef<MatrixRef> inputs) override {
+  LogicalResult observe(ArrayRef<unsigned> linears,
+                        ArrayRef<MatrixRef> inputs) override {
     auto start = std::chrono::steady_clock::now();
     int64_t k = inputs[0].cols;
     factorOptions.groupLength = run.options().scheme.groupLength(k);
     GptqFactor factor =
         GptqFactor::make(accumulate(inputs), k, factorOptions);
-    if (!factor.error().empty())
-      return llvm::formatv("inputs of layer '{0}': {1} - look for overflow in "
-                           "the model on the calibration data",
-                           run.plan().layers[linears[0]].name, factor.error());
+    if (!factor.error().empty()) {
+      const PlannedLayer &layer = run.plan().layers[linears[0]];
+      return emitError(LinearOp(layer.linear).getLoc(), "inputs of layer '")
+             << layer.name << "': " << factor.error()
+             << " - look for overflow in the model on the calibration data";
+    }
     for (unsigned index : linears) {
-      std::string message = quantize(index, factor, start);
-      if (!message.empty())
-        return message;
+      if (failed(quantize(index, factor, start)))
+        return failure();
       // The Hessian counts for the first of those that share it.
       start = std::chrono::steady_clock::now();
     }
-    return "";
+    return success();
   }
 
   void multiply(unsigned index, MatrixRef x, MutableMatrixRef y) override {
@@ -89,23 +89,24 @@ private:
     return hessian.take();
   }
 
-  std::string quantize(unsigned index, const GptqFactor &factor,
-                       std::chrono::steady_clock::time_point start) {
+  LogicalResult quantize(unsigned index, const GptqFactor &factor,
+                         std::chrono::steady_clock::time_point start) {
     const PlannedLayer &layer = run.plan().layers[index];
     if (layer.leader) {
       run.recordShared(index);
-      return "";
+      return success();
     }
-    FailureOr<WeightValues> weight = readWeight(layer.linear);
+    LinearOp linear = layer.linear;
+    FailureOr<WeightValues> weight = readWeight(linear);
     if (failed(weight))
-      return llvm::formatv("layer '{0}' has no weight", layer.name);
+      return failure();
     GptqResult result =
         quantizeGptq(weight->values, layer.n, layer.k, run.options().scheme,
                      factor, gptqOptions);
     if (!result.error.empty())
-      return llvm::formatv("layer '{0}': {1} - mend the model, or leave the "
-                           "layer out with option skip",
-                           layer.name, result.error);
+      return linear.emitError("layer '")
+             << layer.name << "': " << result.error
+             << " - mend the model, or leave the layer out with option skip";
     LayerReport row;
     row.relativeError = result.relativeError();
     row.rtnRelativeError = result.roundToNearestRelativeError();
@@ -118,7 +119,7 @@ private:
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start)
             .count();
     run.record(index, result.matrix, std::move(row));
-    return "";
+    return success();
   }
 
   QuantizationRun &run;

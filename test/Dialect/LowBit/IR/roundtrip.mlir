@@ -26,7 +26,7 @@ func.func @quantized(%x: tensor<?x8xf32>) -> tensor<?x2xf32> {
   return %y : tensor<?x2xf32>
 }
 
-// CHECK-LABEL: func @schemes
+// CHECK-LABEL: func private @schemes
 // CHECK-SAME: #lowbit.affine<bits = 8, per_channel, integer_zero, scale = bf16>
 // CHECK-SAME: #lowbit.affine<bits = 3, per_tensor, float_minimum, scale = f32>
 func.func private @schemes(!lowbit.weight<2x8xf32, #lowbit.affine<bits = 8, per_channel, integer_zero, scale = bf16>>,

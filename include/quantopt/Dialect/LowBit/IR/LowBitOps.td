@@ -66,7 +66,7 @@ def LowBit_WeightOp : LowBit_Op<"weight", [Pure]> {
   }];
   let arguments = (ins StrAttr:$layer, DictionaryAttr:$planes);
   let results = (outs LowBit_WeightType:$result);
-  let assemblyFormat = "$layer $planes attr-dict `:` type($result)";
+  let assemblyFormat = "$layer $planes attr-dict `:` qualified(type($result))";
   let hasVerifier = 1;
   let extraClassDeclaration = [{
     /// The plane attributes in the scheme's order.

@@ -1,0 +1,417 @@
+//===- RunMain.cpp - The quant-run tool as a function ---------------------===//
+//
+// Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "quantopt/Execution/RunMain.h"
+
+#include "quantopt/Execution/CompiledModule.h"
+#include "quantopt/Execution/Perplexity.h"
+#include "quantopt/Formats/Npy.h"
+
+#include "mlir/Dialect/MLProgram/IR/MLProgram.h"
+#include "mlir/IR/MLIRContext.h"
+#include "mlir/Parser/Parser.h"
+#include "mlir/Support/FileUtilities.h"
+#include "llvm/Support/CommandLine.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Format.h"
+#include "llvm/Support/InitLLVM.h"
+#include "llvm/Support/JSON.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/SourceMgr.h"
+#include "llvm/Support/WithColor.h"
+
+#include <chrono>
+#include <omp.h>
+#include <random>
+#include <sys/resource.h>
+
+using namespace mlir;
+using namespace quantopt;
+namespace cl = llvm::cl;
+
+namespace {
+
+struct Options {
+  cl::OptionCategory category{"quant-run"};
+  cl::opt<std::string> model{cl::Positional, cl::Required,
+                             cl::desc("<model.mlirbc or .mlir>"),
+                             cl::cat(category)};
+  cl::opt<std::string> entry{"entry", cl::init("main"),
+                             cl::desc("function to run"), cl::cat(category)};
+  cl::list<std::string> inputs{
+      "input", cl::desc(".npy file of an input; once for each, in order"),
+      cl::cat(category)};
+  cl::opt<int64_t> randomInput{
+      "random-input", cl::init(-1),
+      cl::desc("make up all inputs: normal floats, small integers from 0"),
+      cl::value_desc("seed"), cl::cat(category)};
+  cl::list<std::string> outputs{
+      "output", cl::desc(".npy file for a result; once for each, in order"),
+      cl::cat(category)};
+  cl::opt<std::string> outputDir{
+      "output-dir", cl::desc("folder for result0.npy, result1.npy, ..."),
+      cl::cat(category)};
+  cl::opt<bool> print{"print", cl::desc("print results"), cl::cat(category)};
+  cl::opt<std::string> perplexity{
+      "perplexity", cl::desc("measure on the tokens of this .npy file"),
+      cl::value_desc("tokens.npy"), cl::cat(category)};
+  cl::opt<int64_t> windows{"windows", cl::init(-1),
+                           cl::desc("use only the first windows"),
+                           cl::cat(category)};
+  cl::opt<std::string> against{
+      "against", cl::desc("second model that the first is compared with"),
+      cl::value_desc("model"), cl::cat(category)};
+  cl::opt<std::string> json{"json", cl::desc("write what was measured here"),
+                            cl::value_desc("file"), cl::cat(category)};
+  cl::opt<bool> time{"time", cl::desc("print times and memory"),
+                     cl::cat(category)};
+  cl::opt<unsigned> repeat{"repeat", cl::init(1),
+                           cl::desc("run so often; times are of the fastest"),
+                           cl::cat(category)};
+  cl::opt<int> threads{"threads", cl::init(0),
+                       cl::desc("threads (0: as OMP_NUM_THREADS says)"),
+                       cl::cat(category)};
+  cl::opt<unsigned> optLevel{"O", cl::Prefix, cl::init(3),
+                             cl::desc("optimization level, 0 to 3"),
+                             cl::cat(category)};
+  cl::opt<std::string> printAfter{
+      "print-after", cl::desc("print the IR after this stage (linears, checks, "
+                              "constants, normalize, fuse, bufferize, outline, "
+                              "kernels, llvm)"),
+      cl::value_desc("stage"), cl::cat(category)};
+};
+
+double wallSeconds() {
+  return std::chrono::duration<double>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+double cpuSeconds() {
+  rusage usage;
+  getrusage(RUSAGE_SELF, &usage);
+  auto seconds = [](timeval value) {
+    return value.tv_sec + 1e-6 * value.tv_usec;
+  };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+/// A module with the context that holds its resources: keys of two files may
+/// be equal.
+struct Program {
+  MLIRContext context;
+  OwningOpRef<ModuleOp> module;
+  std::unique_ptr<CompiledModule> compiled;
+  double compileSeconds = 0;
+};
+
+} // namespace
+
+/// Says what is wrong without a place in the IR; returns the exit code.
+static int fail(const llvm::Twine &message) {
+  llvm::WithColor::error(llvm::errs(), "quant-run") << message << "\n";
+  return EXIT_FAILURE;
+}
+
+static DialectRegistry makeRegistry() {
+  DialectRegistry registry;
+  registerExecutionDialects(registry);
+  registry.insert<ml_program::MLProgramDialect>();
+  return registry;
+}
+
+static std::unique_ptr<Program> load(const Options &options, StringRef path) {
+  auto program = std::make_unique<Program>();
+  program->context.appendDialectRegistry(makeRegistry());
+  program->context.allowUnregisteredDialects();
+  // Lives as long as the diagnostics may be printed.
+  auto source = std::make_shared<llvm::SourceMgr>();
+  std::string message;
+  auto file = openInputFile(path, &message);
+  if (!file) {
+    fail(message);
+    return nullptr;
+  }
+  source->AddNewSourceBuffer(std::move(file), llvm::SMLoc());
+  SourceMgrDiagnosticHandler handler(*source, &program->context);
+  program->module = parseSourceFile<ModuleOp>(source, &program->context);
+  if (!program->module)
+    return nullptr;
+  double begin = wallSeconds();
+  CompileOptions compileOptions;
+  compileOptions.optLevel = options.optLevel;
+  if (!options.printAfter.empty())
+    compileOptions.afterStage = [&](StringRef stage, ModuleOp module) {
+      if (stage == options.printAfter)
+        module.print(llvm::outs(), OpPrintingFlags().elideLargeElementsAttrs());
+    };
+  auto compiled = CompiledModule::compile(*program->module, options.entry,
+                                          compileOptions);
+  if (failed(compiled))
+    return nullptr;
+  program->compiled = std::move(*compiled);
+  program->compileSeconds = wallSeconds() - begin;
+  return program;
+}
+
+/// An array that the type allows, the same for the same seed everywhere.
+static HostArray makeUp(RankedTensorType type, std::mt19937 &random) {
+  std::vector<int64_t> shape(type.getShape());
+  Type element = type.getElementType();
+  std::byte *bytes;
+  auto fill = [&](auto zero, DType dtype, auto next) {
+    HostArray array = HostArray::allocate(dtype, shape, bytes);
+    auto *values = reinterpret_cast<decltype(zero) *>(bytes);
+    for (int64_t i = 0; i < array.size(); ++i)
+      values[i] = next();
+    return array;
+  };
+  // Sums of uniform numbers: the standard does not fix normal_distribution.
+  auto normal = [&] {
+    double sum = -6;
+    for (int i = 0; i < 12; ++i)
+      sum += random() / 4294967296.0;
+    return sum;
+  };
+  auto half = [&](FloatKind kind) {
+    return [&, kind] {
+      float value = normal();
+      uint16_t bits;
+      narrow(kind, &value, 1, &bits);
+      return bits;
+    };
+  };
+  auto small = [&] { return random() % 16; };
+  if (element.isF32())
+    return fill(float(), DType::F32, normal);
+  if (element.isF64())
+    return fill(double(), DType::F64, normal);
+  if (element.isF16())
+    return fill(uint16_t(), DType::F16, half(FloatKind::F16));
+  if (element.isBF16())
+    return fill(uint16_t(), DType::BF16, half(FloatKind::BF16));
+  if (element.isInteger(1))
+    return fill(uint8_t(), DType::Bool, [&] { return random() % 2; });
+  if (element.isInteger(8))
+    return fill(int8_t(), DType::I8, small);
+  if (element.isInteger(16))
+    return fill(int16_t(), DType::I16, small);
+  if (element.isInteger(32))
+    return fill(int32_t(), DType::I32, small);
+  return fill(int64_t(), DType::I64, small);
+}
+
+static void printArray(const HostArray &array, llvm::raw_ostream &os) {
+  os << "[";
+  llvm::interleave(array.shape, os, ", ");
+  os << "] " << dtypeName(array.dtype) << ":";
+  int64_t shown = std::min<int64_t>(array.size(), 64);
+  for (int64_t i = 0; i < shown; ++i) {
+    os << " ";
+    float wide;
+    switch (array.dtype) {
+    case DType::F32:
+      os << llvm::format("%.7g", array.as<float>()[i]);
+      break;
+    case DType::F64:
+      os << llvm::format("%.15g", array.as<double>()[i]);
+      break;
+    case DType::F16:
+    case DType::BF16:
+      widen(array.dtype == DType::F16 ? FloatKind::F16 : FloatKind::BF16,
+            array.as<uint16_t>() + i, 1, &wide);
+      os << llvm::format("%.5g", wide);
+      break;
+    case DType::Bool:
+    case DType::U8:
+      os << int(array.as<uint8_t>()[i]);
+      break;
+    case DType::I8:
+      os << int(array.as<int8_t>()[i]);
+      break;
+    case DType::I16:
+      os << array.as<int16_t>()[i];
+      break;
+    case DType::I32:
+      os << array.as<int32_t>()[i];
+      break;
+    default:
+      os << array.as<int64_t>()[i];
+    }
+  }
+  os << (shown < array.size() ? " ...\n" : "\n");
+}
+
+/// Everything that was measured, for --time and --json.
+static void addTimes(const Options &options, llvm::json::Object &report,
+                     double compile, double wall, double cpu) {
+  rusage usage;
+  getrusage(RUSAGE_SELF, &usage);
+  double peak = usage.ru_maxrss / 1024.0;
+  report["compile_seconds"] = compile;
+  report["run_seconds"] = wall;
+  report["run_cpu_seconds"] = cpu;
+  report["peak_rss_mib"] = peak;
+  report["threads"] = omp_get_max_threads();
+  if (options.time)
+    llvm::outs() << llvm::format("compile %.2f s, run %.3f s, %.3f CPU-s, peak "
+                                 "%.0f MiB, %d threads\n",
+                                 compile, wall, cpu, peak,
+                                 omp_get_max_threads());
+}
+
+static int writeReport(const Options &options, llvm::json::Object report) {
+  if (options.json.empty())
+    return EXIT_SUCCESS;
+  llvm::Error error =
+      llvm::writeToOutput(options.json, [&](llvm::raw_ostream &os) {
+        os << llvm::formatv("{0:2}\n", llvm::json::Value(std::move(report)));
+        return llvm::Error::success();
+      });
+  return error ? fail(llvm::toString(std::move(error))) : EXIT_SUCCESS;
+}
+
+static int runOnce(const Options &options, Program &program) {
+  CompiledModule &compiled = *program.compiled;
+  ArrayRef<RankedTensorType> types = compiled.inputTypes();
+  std::vector<HostArray> inputs;
+  if (options.randomInput >= 0) {
+    std::mt19937 random(options.randomInput);
+    for (RankedTensorType type : types) {
+      if (!type.hasStaticShape())
+        return fail("--random-input needs inputs of static shape");
+      inputs.push_back(makeUp(type, random));
+    }
+  }
+  for (const std::string &path : options.inputs) {
+    llvm::Expected<HostArray> array = readNpy(path);
+    if (!array)
+      return fail(llvm::toString(array.takeError()));
+    inputs.push_back(*array);
+  }
+  if (inputs.empty() && !types.empty()) {
+    std::string needed;
+    llvm::raw_string_ostream os(needed);
+    llvm::interleaveComma(types, os);
+    return fail("'" + options.entry + "' takes " + needed +
+                "; give one --input=FILE.npy for each, or --random-input=SEED");
+  }
+  SmallVector<HostArray> results;
+  double wall = 0, cpu = 0;
+  for (unsigned i = 0; i < std::max(1u, options.repeat.getValue()); ++i) {
+    double wallBegin = wallSeconds(), cpuBegin = cpuSeconds();
+    if (failed(compiled.run(inputs, results)))
+      return EXIT_FAILURE;
+    double wallNow = wallSeconds() - wallBegin;
+    if (i == 0 || wallNow < wall) {
+      wall = wallNow;
+      cpu = cpuSeconds() - cpuBegin;
+    }
+  }
+  if (!options.outputs.empty() && options.outputs.size() != results.size())
+    return fail("'" + options.entry + "' gives " +
+                llvm::Twine(results.size()) + " results; give one --output for "
+                "each, or --output-dir");
+  for (auto [index, result] : llvm::enumerate(results)) {
+    if (options.print)
+      printArray(result, llvm::outs());
+    std::string path;
+    if (!options.outputs.empty()) {
+      path = options.outputs[index];
+    } else if (!options.outputDir.empty()) {
+      if (std::error_code error =
+              llvm::sys::fs::create_directories(options.outputDir))
+        return fail(options.outputDir + ": " + error.message());
+      llvm::SmallString<128> joined(options.outputDir);
+      llvm::sys::path::append(joined,
+                              "result" + llvm::Twine(index) + ".npy");
+      path = joined.str();
+    }
+    if (!path.empty())
+      if (llvm::Error error = writeNpy(path, result))
+        return fail(llvm::toString(std::move(error)));
+  }
+  llvm::json::Object report;
+  addTimes(options, report, program.compileSeconds, wall, cpu);
+  report["kernels"] = compiled.numKernels();
+  report["kernel_calls"] = compiled.numKernelCalls();
+  if (options.time)
+    llvm::outs() << compiled.numKernels() << " kernels, "
+                 << compiled.numKernelCalls() << " calls\n";
+  return writeReport(options, std::move(report));
+}
+
+static int runPerplexity(const Options &options, Program &program) {
+  llvm::Expected<HostArray> tokens = readNpy(options.perplexity);
+  if (!tokens)
+    return fail(llvm::toString(tokens.takeError()));
+  std::unique_ptr<Program> other;
+  if (!options.against.empty() && !(other = load(options, options.against)))
+    return EXIT_FAILURE;
+  std::optional<int64_t> windows;
+  if (options.windows >= 0)
+    windows = options.windows;
+  double wallBegin = wallSeconds(), cpuBegin = cpuSeconds();
+  auto sums = measurePerplexity(*program.compiled,
+                                other ? other->compiled.get() : nullptr,
+                                *tokens, windows,
+                                UnknownLoc::get(&program.context));
+  if (failed(sums))
+    return EXIT_FAILURE;
+  if (sums->predictions == 0)
+    return fail("no window to measure");
+  double wall = wallSeconds() - wallBegin, cpu = cpuSeconds() - cpuBegin;
+  llvm::json::Object report{
+      {"windows", sums->windows},
+      {"predictions", sums->predictions},
+      {"negative_log_likelihood", sums->meanLoss()},
+      {"perplexity", sums->perplexity()}};
+  llvm::outs() << llvm::format(
+      "%lld windows, %lld predictions\n"
+      "negative log likelihood  %.6f\n"
+      "perplexity               %.4f\n",
+      (long long)sums->windows, (long long)sums->predictions, sums->meanLoss(),
+      sums->perplexity());
+  if (other) {
+    double divergence = sums->divergence / sums->predictions;
+    double sameTop = double(sums->sameTop) / sums->predictions;
+    report["against_perplexity"] = sums->otherPerplexity();
+    report["kl_divergence"] = divergence;
+    report["same_top1"] = sameTop;
+    llvm::outs() << llvm::format("perplexity of the other  %.4f\n"
+                                 "KL divergence from it    %.6f\n"
+                                 "same top token           %.4f\n",
+                                 sums->otherPerplexity(), divergence, sameTop);
+  }
+  addTimes(options, report,
+           program.compileSeconds + (other ? other->compileSeconds : 0), wall,
+           cpu);
+  return writeReport(options, std::move(report));
+}
+
+int quantopt::quantRunMain(int argc, char **argv) {
+  llvm::InitLLVM init(argc, argv);
+  // The shared library registers hundreds of options, `threads` among them.
+  cl::ResetCommandLineParser();
+  Options options;
+  cl::HideUnrelatedOptions(options.category);
+  cl::ParseCommandLineOptions(
+      argc, argv, "quant-run: compile a model for this host and run it\n");
+  if (!options.against.empty() && options.perplexity.empty())
+    return fail("--against needs --perplexity");
+  if (options.threads > 0)
+    omp_set_num_threads(options.threads);
+  std::unique_ptr<Program> program = load(options, options.model);
+  if (!program)
+    return EXIT_FAILURE;
+  // Failures of a run are diagnostics too, after the parser's handler is gone.
+  ScopedDiagnosticHandler handler(&program->context, [](Diagnostic &diagnostic) {
+    llvm::WithColor::error(llvm::errs(), "quant-run") << diagnostic << "\n";
+  });
+  return options.perplexity.empty() ? runOnce(options, *program)
+                                    : runPerplexity(options, *program);
+}

@@ -1,0 +1,10 @@
+//===- quant-run.cpp - The quant-run tool ---------------------------------===//
+//
+// Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "quantopt/Execution/RunMain.h"
+
+int main(int argc, char **argv) { return quantopt::quantRunMain(argc, argv); }
