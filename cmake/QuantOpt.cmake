@@ -1,6 +1,9 @@
 # How every part of quant-opt is built: one function for libraries, one for
 # tools, so that flags, warnings and install rules stand in one place.
 
+# add_mlir_doc writes to docs/ in here.
+set(MLIR_BINARY_DIR ${PROJECT_BINARY_DIR})
+
 # Debian keeps libMLIR.so where the loader does not look by itself.
 set(CMAKE_INSTALL_RPATH_USE_LINK_PATH ON)
 

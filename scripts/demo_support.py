@@ -14,37 +14,48 @@ def table(folder: Path, model: Path) -> None:
     def read(what: str):
         return json.loads((folder / f"{name}.{what}.json").read_text())
 
-    reports = {method: read(method)["model"] for method in ("rtn", "gptq")}
-    header = ("", "file", "weights", "bits per", "perplexity", "KL diver-", "same top", "seconds")
-    below = ("", "MB", "MB", "weight", "", "gence", "token %", "")
-    rows = [header, below]
-    for method in ("float", "rtn", "gptq"):
-        file = model if method == "float" else folder / f"{name}.{method}.mlirbc"
-        report, measured = reports.get(method), read(f"{method}.perplexity")
-        row = [method, f"{file.stat().st_size / 1e6:.2f}"]
-        if report:
-            row += [
-                f"{report['weight_bytes_after'] / 1e6:.2f}",
-                f"{report['bits_per_weight']:.3f}",
+    reports = {method: read(method) for method in ("rtn", "gptq")}
+    weights = sum(layer["n"] * layer["k"] for layer in reports["gptq"]["layers"])
+    before = reports["gptq"]["model"]["weight_bytes_before"]
+    rows = [
+        ("", "file", "weights", "bits per", "perplexity", "KL diver-", "same top", "time", "CPU", "peak"),
+        ("", "MB", "MB", "weight", "", "gence", "token %", "s", "s", "MB"),
+        (
+            "float",
+            f"{model.stat().st_size / 1e6:.2f}",
+            f"{before / 1e6:.2f}",
+            f"{8 * before / weights:.3f}",
+            f"{read('float.perplexity')['perplexity']:.4f}",
+        ),
+    ]
+    for method, report in reports.items():
+        file, total = folder / f"{name}.{method}.mlirbc", report["model"]
+        measured = read(f"{method}.perplexity")
+        rows.append(
+            (
+                method,
+                f"{file.stat().st_size / 1e6:.2f}",
+                f"{total['weight_bytes_after'] / 1e6:.2f}",
+                f"{total['bits_per_weight']:.3f}",
                 f"{measured['perplexity']:.4f}",
                 f"{measured['kl_divergence']:.5f}",
                 f"{100 * measured['same_top1']:.2f}",
-                f"{report['wall_seconds']:.1f}",
-            ]
-        else:
-            before = reports["gptq"]["weight_bytes_before"]
-            row += [f"{before / 1e6:.2f}", "", f"{measured['perplexity']:.4f}", "", "", ""]
-        rows.append(row)
-    widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
+                f"{total['wall_seconds']:.1f}",
+                f"{total['cpu_seconds']:.1f}",
+                f"{total['peak_bytes'] / 1e6:.0f}",
+            )
+        )
+    widths = [max(len(row[i]) for row in rows if i < len(row)) for i in range(len(rows[0]))]
     for row in rows:
         cells = [row[0].ljust(widths[0])]
         cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:])]
         print("  ".join(cells).rstrip())
     print(
-        f"\nOver {read('gptq.perplexity')['predictions']} predicted tokens. "
-        "weights: the quantized layers alone, metadata\n"
-        "included; file: with everything that stays float and the calibration samples. KL\n"
-        "divergence and same top token: against the float model. seconds: of the pass.\n"
+        f"\nMeasured over {read('gptq.perplexity')['predictions']} predicted tokens. "
+        "weights: of the layers that were quantized,\n"
+        "metadata included; file: with all that stays float and the calibration samples. KL\n"
+        "divergence and same top token: against the float model. time, CPU and peak memory:\n"
+        "of the quantizing pass.\n"
         f"Layer by layer: {folder / f'{name}.gptq.json'}"
     )
 

@@ -5,8 +5,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Stages.h"
 #include "RuntimeCalls.h"
+#include "Stages.h"
 
 #include "quantopt/Dialect/LowBit/IR/LowBit.h"
 
@@ -77,12 +77,11 @@ struct HostLinearInterface
     MemRefType resultType = identity(linear.getResult().getType());
     Value y = memref::AllocOp::create(rewriter, loc, resultType,
                                       sizes(x, resultType));
-    func::CallOp::create(rewriter, loc,
-                         op->getAttrOfType<FlatSymbolRefAttr>(kCalleeAttr),
-                         TypeRange(),
-                         ValueRange{arith::ConstantOp::create(
-                                        rewriter, loc, linear.getIdAttr()),
-                                    x, y});
+    func::CallOp::create(
+        rewriter, loc, op->getAttrOfType<FlatSymbolRefAttr>(kCalleeAttr),
+        TypeRange(),
+        ValueRange{arith::ConstantOp::create(rewriter, loc, linear.getIdAttr()),
+                   x, y});
     replaceOpWithBufferizedValues(rewriter, op, y);
     return success();
   }
@@ -90,10 +89,10 @@ struct HostLinearInterface
 } // namespace
 
 void execution::registerHostLinearInterface(DialectRegistry &registry) {
-  registry.addExtension(
-      +[](MLIRContext *context, lowbit::LowBitDialect *, BufferizationDialect *) {
-        lowbit::HostLinearOp::attachInterface<HostLinearInterface>(*context);
-      });
+  registry.addExtension(+[](MLIRContext *context, lowbit::LowBitDialect *,
+                            BufferizationDialect *) {
+    lowbit::HostLinearOp::attachInterface<HostLinearInterface>(*context);
+  });
 }
 
 LogicalResult execution::bufferize(Compilation &compilation) {

@@ -86,8 +86,7 @@ LogicalResult execution::lowerChecks(Compilation &compilation) {
     for (auto [dim, index] : llvm::enumerate(read.getIndices())) {
       if (isStructural(index))
         continue;
-      Value size =
-          tensor::DimOp::create(builder, loc, read.getTensor(), dim);
+      Value size = tensor::DimOp::create(builder, loc, read.getTensor(), dim);
       Value inside = arith::CmpIOp::create(
           builder, loc, arith::CmpIPredicate::ult, index, size);
       checks.require(builder, loc, inside,

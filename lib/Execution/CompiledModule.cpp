@@ -81,9 +81,9 @@ static bool elementMatches(Type element, DType dtype) {
 }
 
 static std::optional<DType> dtypeOf(Type element) {
-  for (DType dtype : {DType::Bool, DType::I8, DType::I16, DType::I32,
-                      DType::I64, DType::F16, DType::BF16, DType::F32,
-                      DType::F64})
+  for (DType dtype :
+       {DType::Bool, DType::I8, DType::I16, DType::I32, DType::I64, DType::F16,
+        DType::BF16, DType::F32, DType::F64})
     if (elementMatches(element, dtype))
       return dtype;
   return std::nullopt;
@@ -116,8 +116,7 @@ static LogicalResult generateCode(CompiledModule::State &state, ModuleOp module,
   options.jitCodeGenOptLevel = *level;
   options.enableGDBNotificationListener = false;
   options.enablePerfNotificationListener = false;
-  auto engine =
-      ExecutionEngine::create(module, options, std::move(*machine));
+  auto engine = ExecutionEngine::create(module, options, std::move(*machine));
   if (!engine)
     return fail(engine.takeError());
   state.engine = std::move(*engine);
@@ -128,9 +127,8 @@ static LogicalResult generateCode(CompiledModule::State &state, ModuleOp module,
                            llvm::JITSymbolFlags::Exported};
     return map;
   });
-  auto function =
-      state.engine->lookupPacked(state.compilation.barePointers
-                                     ? state.entryName
+  auto function = state.engine->lookupPacked(
+      state.compilation.barePointers ? state.entryName
                                      : "_mlir_ciface_" + state.entryName);
   if (!function)
     return fail(function.takeError());
@@ -218,8 +216,7 @@ LogicalResult CompiledModule::run(ArrayRef<HostArray> inputs,
         failed(verifyCompatibleShape(input.shape, type.getShape())))
       return emitError(s.location, "'")
              << s.entryName << "' takes " << type << " as input " << index
-             << ", but " << shapeText(input.dtype, input.shape)
-             << " was given";
+             << ", but " << shapeText(input.dtype, input.shape) << " was given";
     appendDescriptor(descriptors.emplace_back(), input.data, input.shape);
   }
   for (const ExternalConstant &constant : s.compilation.constants)

@@ -41,7 +41,8 @@ LogicalResult execution::moveConstantsOut(Compilation &compilation) {
       if (dense.isSplat() && type.getNumElements() > 1) {
         // As an op, so that it fuses and nothing large is compiled in.
         Value value = arith::ConstantOp::create(
-            builder, op.getLoc(), cast<TypedAttr>(dense.getSplatValue<Attribute>()));
+            builder, op.getLoc(),
+            cast<TypedAttr>(dense.getSplatValue<Attribute>()));
         Value empty = tensor::EmptyOp::create(
             builder, op.getLoc(), type.getShape(), type.getElementType());
         Value filled =
@@ -72,9 +73,8 @@ LogicalResult execution::moveConstantsOut(Compilation &compilation) {
       }
       compilation.constants.push_back({from, type});
       unsigned index = entry.getNumArguments();
-      DictionaryAttr attrs = builder.getDictionaryAttr(
-          builder.getNamedAttr("bufferization.writable",
-                               builder.getBoolAttr(false)));
+      DictionaryAttr attrs = builder.getDictionaryAttr(builder.getNamedAttr(
+          "bufferization.writable", builder.getBoolAttr(false)));
       if (failed(entry.insertArgument(index, type, attrs, op.getLoc())))
         return failure();
       argument = entry.getArgument(index);

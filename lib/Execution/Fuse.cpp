@@ -5,8 +5,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Stages.h"
 #include "RowGroups.h"
+#include "Stages.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/Transforms/Transforms.h"
@@ -32,8 +32,8 @@ static bool hasExpensiveOps(linalg::GenericOp op) {
 
 /// Moves data or does at most one cheap thing with it.
 static bool isNearlyFree(linalg::GenericOp op) {
-  return op.getNumDpsInputs() <= 1 && op.getBody()->getOperations().size() <= 2 &&
-         !hasExpensiveOps(op);
+  return op.getNumDpsInputs() <= 1 &&
+         op.getBody()->getOperations().size() <= 2 && !hasExpensiveOps(op);
 }
 
 /// Elementwise fusion puts the producer's body into the consumer's. That must

@@ -69,8 +69,7 @@ static Value buildContraction(OpBuilder &builder, lowbit::LinearOp linear) {
       tensor::EmptyOp::create(builder, loc, sizes, type.getElementType());
   Value zero = arith::ConstantOp::create(
       builder, loc, builder.getZeroAttr(type.getElementType()));
-  Value init =
-      linalg::FillOp::create(builder, loc, zero, empty).getResult(0);
+  Value init = linalg::FillOp::create(builder, loc, zero, empty).getResult(0);
   SmallVector<AffineExpr> dims;
   for (int64_t i = 0; i < leading + 2; ++i)
     dims.push_back(builder.getAffineDimExpr(i));
@@ -97,9 +96,9 @@ static Value buildContraction(OpBuilder &builder, lowbit::LinearOp linear) {
              iterators,
              [&](OpBuilder &b, Location loc, ValueRange args) {
                Type to = args[2].getType();
-               Value product = arith::MulFOp::create(
-                   b, loc, widened(b, loc, args[0], to),
-                   widened(b, loc, args[1], to));
+               Value product =
+                   arith::MulFOp::create(b, loc, widened(b, loc, args[0], to),
+                                         widened(b, loc, args[1], to));
                Value sum = arith::AddFOp::create(b, loc, args[2], product);
                linalg::YieldOp::create(b, loc, sum);
              })
@@ -127,8 +126,9 @@ LogicalResult execution::lowerLinears(Compilation &compilation) {
       if (isNew) {
         ++nextId;
         auto own =
-            constant ? floatWeight(compilation, linear, constant)
-                     : quantizedWeight(weight.getDefiningOp<lowbit::WeightOp>());
+            constant
+                ? floatWeight(compilation, linear, constant)
+                : quantizedWeight(weight.getDefiningOp<lowbit::WeightOp>());
         if (failed(own))
           return failure();
         compilation.weights.add(it->second, std::move(*own));

@@ -40,9 +40,9 @@ private:
   linalg::LinalgOp op;
   Location loc;
   SmallVector<IteratorType> iterators;
-  SmallVector<unsigned> order;   // loops, outermost first
-  unsigned firstCarried = 0;     // level from which results are in registers
-  SmallVector<Value> position;   // induction variable of each loop
+  SmallVector<unsigned> order; // loops, outermost first
+  unsigned firstCarried = 0;   // level from which results are in registers
+  SmallVector<Value> position; // induction variable of each loop
   SmallVector<Value> low, high, step;
 };
 
@@ -101,13 +101,12 @@ SmallVector<Value> Emitter::indices(OpOperand *operand) {
     if (auto dim = dyn_cast<AffineDimExpr>(expr)) {
       result.push_back(position[dim.getPosition()]);
     } else if (auto constant = dyn_cast<AffineConstantExpr>(expr)) {
-      result.push_back(arith::ConstantIndexOp::create(rewriter, loc,
-                                                      constant.getValue()));
+      result.push_back(
+          arith::ConstantIndexOp::create(rewriter, loc, constant.getValue()));
     } else {
       AffineMap single = AffineMap::get(map.getNumDims(), 0, expr);
-      result.push_back(
-          affine::makeComposedAffineApply(
-              rewriter, loc, single, getAsOpFoldResult(position)));
+      result.push_back(affine::makeComposedAffineApply(
+          rewriter, loc, single, getAsOpFoldResult(position)));
     }
   }
   return result;
@@ -163,8 +162,7 @@ SmallVector<Value> Emitter::emitLevel(unsigned level, ValueRange carried) {
   auto storeAll = [&](ValueRange values) {
     for (auto [i, value] : llvm::enumerate(values)) {
       OpOperand *init = op.getDpsInitOperand(i);
-      memref::StoreOp::create(rewriter, loc, value, init->get(),
-                              indices(init));
+      memref::StoreOp::create(rewriter, loc, value, init->get(), indices(init));
     }
   };
   if (level == firstCarried && level < order.size() && carried.empty()) {
@@ -206,7 +204,8 @@ LogicalResult Emitter::run() {
   for (Range range : op.createLoopRanges(rewriter, loc)) {
     low.push_back(getValueOrCreateConstantIndexOp(rewriter, loc, range.offset));
     high.push_back(getValueOrCreateConstantIndexOp(rewriter, loc, range.size));
-    step.push_back(getValueOrCreateConstantIndexOp(rewriter, loc, range.stride));
+    step.push_back(
+        getValueOrCreateConstantIndexOp(rewriter, loc, range.stride));
   }
   if (firstCarried < order.size())
     allowReordering(op.getBlock()->getTerminator());

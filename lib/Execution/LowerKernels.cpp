@@ -70,9 +70,8 @@ static void moveToStack(Operation *root, Operation *scope) {
     MemRefType type = alloc.getType();
     if (!type.hasStaticShape() || !type.getLayout().isIdentity())
       continue;
-    int64_t bytes =
-        type.getNumElements() *
-        std::max<int64_t>(1, type.getElementTypeBitWidth() / 8);
+    int64_t bytes = type.getNumElements() *
+                    std::max<int64_t>(1, type.getElementTypeBitWidth() / 8);
     if (used + bytes > maxStackBytes)
       continue;
     used += bytes + 64;

@@ -76,7 +76,8 @@ static bool allShapesStatic(ModuleOp module) {
     SmallVector<int64_t> strides;
     return buffer.hasStaticShape() &&
            succeeded(buffer.getStridesAndOffset(strides, offset)) &&
-           !ShapedType::isDynamic(offset) && !ShapedType::isDynamicShape(strides);
+           !ShapedType::isDynamic(offset) &&
+           !ShapedType::isDynamicShape(strides);
   };
   for (auto function : module.getOps<func::FuncOp>())
     if (!llvm::all_of(function.getArgumentTypes(), isStatic) ||
@@ -106,8 +107,7 @@ LogicalResult execution::lowerToLLVM(Compilation &compilation) {
     return failure();
   removeStackScopes(module);
   passes.clear();
-  passes.addNestedPass<func::FuncOp>(
-      memref::createExpandStridedMetadataPass());
+  passes.addNestedPass<func::FuncOp>(memref::createExpandStridedMetadataPass());
   passes.addPass(createLowerAffinePass());
   arith::ArithExpandOpsPassOptions expand;
   expand.includeBf16 = true;

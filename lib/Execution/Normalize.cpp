@@ -82,8 +82,9 @@ static linalg::GenericOp getPureMove(Value value) {
     return {};
   AffineMap in = op.getMatchingIndexingMap(op.getDpsInputOperand(0));
   AffineMap out = op.getMatchingIndexingMap(op.getDpsInitOperand(0));
-  return out.isPermutation() && in.isProjectedPermutation() ? op
-                                                            : linalg::GenericOp();
+  return out.isPermutation() && in.isProjectedPermutation()
+             ? op
+             : linalg::GenericOp();
 }
 
 /// Lets a contraction read through the moves that made its operands. Returns

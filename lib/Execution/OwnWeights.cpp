@@ -19,7 +19,8 @@ std::string OwnWeights::run(int64_t id, MatrixRef x, MutableMatrixRef y) {
            " has no weight in this module; run it with a handler that knows it";
   const OwnWeight &weight = it->second;
   if (weight.n != y.cols || weight.k != x.cols)
-    return "host_linear " + std::to_string(id) + " has a weight of another shape";
+    return "host_linear " + std::to_string(id) +
+           " has a weight of another shape";
   if (auto *matrix = std::get_if<MatrixRef>(&weight.source))
     multiplyTransposed(x, *matrix, y);
   else

@@ -22,7 +22,9 @@ double Perplexity::otherPerplexity() const {
 /// The tokens as 64-bit integers; empty if the array holds something else.
 static std::vector<int64_t> readIntegers(const HostArray &array) {
   std::vector<int64_t> values(array.size());
-  auto copy = [&](auto *data) { std::copy_n(data, values.size(), values.data()); };
+  auto copy = [&](auto *data) {
+    std::copy_n(data, values.size(), values.data());
+  };
   switch (array.dtype) {
   case DType::U8:
     copy(array.as<uint8_t>());
@@ -155,7 +157,8 @@ FailureOr<Perplexity> quantopt::measurePerplexity(
   bool flat = tokens.shape.size() == 1;
   if (values.empty() || tokens.shape.size() > 2 ||
       (!flat && tokens.shape[1] != length) || int64_t(values.size()) < length)
-    return emitError(location, "the tokens must be integers of shape [windows, ")
+    return emitError(location,
+                     "the tokens must be integers of shape [windows, ")
            << length << "] or a flat text of at least " << length;
   for (int64_t token : values)
     if (token < 0 || token >= vocabulary)

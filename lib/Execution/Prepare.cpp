@@ -24,11 +24,11 @@ using namespace quantopt::execution;
 
 /// Whether some stage knows what to do with ops of this dialect.
 static bool isKnownDialect(Dialect *dialect) {
-  return isa_and_nonnull<BuiltinDialect, func::FuncDialect, arith::ArithDialect,
-                         math::MathDialect, linalg::LinalgDialect,
-                         tensor::TensorDialect, scf::SCFDialect,
-                         cf::ControlFlowDialect, affine::AffineDialect,
-                         lowbit::LowBitDialect>(dialect);
+  return isa_and_nonnull<
+      BuiltinDialect, func::FuncDialect, arith::ArithDialect, math::MathDialect,
+      linalg::LinalgDialect, tensor::TensorDialect, scf::SCFDialect,
+      cf::ControlFlowDialect, affine::AffineDialect, lowbit::LowBitDialect>(
+      dialect);
 }
 
 static LogicalResult checkSignature(func::FuncOp entry) {
@@ -92,8 +92,9 @@ LogicalResult execution::prepareModule(Compilation &compilation,
              << op->getName() << "'; lower it to linalg on tensors first";
     for (Type type : op->getResultTypes())
       if (isa<UnrankedTensorType, ComplexType, BaseMemRefType>(type) ||
-          (isa<RankedTensorType>(type) &&
-           !cast<RankedTensorType>(type).getElementType().isIntOrIndexOrFloat()))
+          (isa<RankedTensorType>(type) && !cast<RankedTensorType>(type)
+                                               .getElementType()
+                                               .isIntOrIndexOrFloat()))
         return op->emitError("cannot be run on the host: values of type ")
                << type << " are not supported";
     return WalkResult::advance();

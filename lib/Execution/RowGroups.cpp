@@ -74,8 +74,8 @@ bool chooseTiles(Group &group) {
     return false;
   if (!reduces && rows.size() > 1) {
     rows.pop_back();
-    inner = ShapedType::isDynamic(sizes[last]) ? wantedTileElements
-                                               : sizes[last];
+    inner =
+        ShapedType::isDynamic(sizes[last]) ? wantedTileElements : sizes[last];
   } else if (reduces) {
     for (auto [size, iterator] : llvm::zip(sizes, iterators))
       if (iterator == IteratorType::reduction && !ShapedType::isDynamic(size))
@@ -85,8 +85,8 @@ bool chooseTiles(Group &group) {
     group.tileSizes[row] = 1;
   int64_t nearest = sizes[rows.back()];
   if (!ShapedType::isDynamic(nearest) && inner < wantedTileElements)
-    group.tileSizes[rows.back()] =
-        divisorUpTo(nearest, wantedTileElements * 2 / std::max<int64_t>(inner, 1));
+    group.tileSizes[rows.back()] = divisorUpTo(
+        nearest, wantedTileElements * 2 / std::max<int64_t>(inner, 1));
   llvm::sort(rows);
   group.tiled = rows;
   return true;
@@ -107,8 +107,8 @@ SmallVector<unsigned> followLoops(OpOperand &operand,
     return {};
   SmallVector<unsigned> loops;
   for (unsigned loop : consumerLoops) {
-    std::optional<unsigned> position = read.getResultPosition(
-        getAffineDimExpr(loop, read.getContext()));
+    std::optional<unsigned> position =
+        read.getResultPosition(getAffineDimExpr(loop, read.getContext()));
     if (!position)
       return {};
     unsigned mine = write.getDimPosition(*position);
@@ -190,8 +190,8 @@ LogicalResult tileGroup(Group &group) {
   scf::SCFTileAndFuseOptions options;
   options.setTilingOptions(std::move(tiling));
   options.setFusionControlFn(
-      [&](tensor::ExtractSliceOp, OpResult producer, bool)
-          -> std::optional<scf::SCFTileAndFuseOptions::ControlFnResult> {
+      [&](tensor::ExtractSliceOp, OpResult producer,
+          bool) -> std::optional<scf::SCFTileAndFuseOptions::ControlFnResult> {
         if (!group.loops.contains(producer.getOwner()))
           return std::nullopt;
         return scf::SCFTileAndFuseOptions::ControlFnResult{};

@@ -7,6 +7,8 @@
 
 #include "quantopt/Execution/RunMain.h"
 
+#include "ArrayIO.h"
+
 #include "quantopt/Execution/CompiledModule.h"
 #include "quantopt/Execution/Perplexity.h"
 #include "quantopt/Formats/Npy.h"
@@ -31,6 +33,8 @@
 
 using namespace mlir;
 using namespace quantopt;
+using execution::makeUp;
+using execution::printArray;
 namespace cl = llvm::cl;
 
 namespace {
@@ -79,9 +83,10 @@ struct Options {
                              cl::desc("optimization level, 0 to 3"),
                              cl::cat(category)};
   cl::opt<std::string> printAfter{
-      "print-after", cl::desc("print the IR after this stage (linears, checks, "
-                              "constants, normalize, fuse, bufferize, outline, "
-                              "kernels, llvm)"),
+      "print-after",
+      cl::desc("print the IR after this stage (linears, checks, "
+               "constants, normalize, fuse, bufferize, outline, "
+               "kernels, llvm)"),
       cl::value_desc("stage"), cl::cat(category)};
 };
 
@@ -149,101 +154,13 @@ static std::unique_ptr<Program> load(const Options &options, StringRef path) {
       if (stage == options.printAfter)
         module.print(llvm::outs(), OpPrintingFlags().elideLargeElementsAttrs());
     };
-  auto compiled = CompiledModule::compile(*program->module, options.entry,
-                                          compileOptions);
+  auto compiled =
+      CompiledModule::compile(*program->module, options.entry, compileOptions);
   if (failed(compiled))
     return nullptr;
   program->compiled = std::move(*compiled);
   program->compileSeconds = wallSeconds() - begin;
   return program;
-}
-
-/// An array that the type allows, the same for the same seed everywhere.
-static HostArray makeUp(RankedTensorType type, std::mt19937 &random) {
-  std::vector<int64_t> shape(type.getShape());
-  Type element = type.getElementType();
-  std::byte *bytes;
-  auto fill = [&](auto zero, DType dtype, auto next) {
-    HostArray array = HostArray::allocate(dtype, shape, bytes);
-    auto *values = reinterpret_cast<decltype(zero) *>(bytes);
-    for (int64_t i = 0; i < array.size(); ++i)
-      values[i] = next();
-    return array;
-  };
-  // Sums of uniform numbers: the standard does not fix normal_distribution.
-  auto normal = [&] {
-    double sum = -6;
-    for (int i = 0; i < 12; ++i)
-      sum += random() / 4294967296.0;
-    return sum;
-  };
-  auto half = [&](FloatKind kind) {
-    return [&, kind] {
-      float value = normal();
-      uint16_t bits;
-      narrow(kind, &value, 1, &bits);
-      return bits;
-    };
-  };
-  auto small = [&] { return random() % 16; };
-  if (element.isF32())
-    return fill(float(), DType::F32, normal);
-  if (element.isF64())
-    return fill(double(), DType::F64, normal);
-  if (element.isF16())
-    return fill(uint16_t(), DType::F16, half(FloatKind::F16));
-  if (element.isBF16())
-    return fill(uint16_t(), DType::BF16, half(FloatKind::BF16));
-  if (element.isInteger(1))
-    return fill(uint8_t(), DType::Bool, [&] { return random() % 2; });
-  if (element.isInteger(8))
-    return fill(int8_t(), DType::I8, small);
-  if (element.isInteger(16))
-    return fill(int16_t(), DType::I16, small);
-  if (element.isInteger(32))
-    return fill(int32_t(), DType::I32, small);
-  return fill(int64_t(), DType::I64, small);
-}
-
-static void printArray(const HostArray &array, llvm::raw_ostream &os) {
-  os << "[";
-  llvm::interleave(array.shape, os, ", ");
-  os << "] " << dtypeName(array.dtype) << ":";
-  int64_t shown = std::min<int64_t>(array.size(), 64);
-  for (int64_t i = 0; i < shown; ++i) {
-    os << " ";
-    float wide;
-    switch (array.dtype) {
-    case DType::F32:
-      os << llvm::format("%.7g", array.as<float>()[i]);
-      break;
-    case DType::F64:
-      os << llvm::format("%.15g", array.as<double>()[i]);
-      break;
-    case DType::F16:
-    case DType::BF16:
-      widen(array.dtype == DType::F16 ? FloatKind::F16 : FloatKind::BF16,
-            array.as<uint16_t>() + i, 1, &wide);
-      os << llvm::format("%.5g", wide);
-      break;
-    case DType::Bool:
-    case DType::U8:
-      os << int(array.as<uint8_t>()[i]);
-      break;
-    case DType::I8:
-      os << int(array.as<int8_t>()[i]);
-      break;
-    case DType::I16:
-      os << array.as<int16_t>()[i];
-      break;
-    case DType::I32:
-      os << array.as<int32_t>()[i];
-      break;
-    default:
-      os << array.as<int64_t>()[i];
-    }
-  }
-  os << (shown < array.size() ? " ...\n" : "\n");
 }
 
 /// Everything that was measured, for --time and --json.
@@ -313,8 +230,8 @@ static int runOnce(const Options &options, Program &program) {
     }
   }
   if (!options.outputs.empty() && options.outputs.size() != results.size())
-    return fail("'" + options.entry + "' gives " +
-                llvm::Twine(results.size()) + " results; give one --output for "
+    return fail("'" + options.entry + "' gives " + llvm::Twine(results.size()) +
+                " results; give one --output for "
                 "each, or --output-dir");
   for (auto [index, result] : llvm::enumerate(results)) {
     if (options.print)
@@ -327,8 +244,7 @@ static int runOnce(const Options &options, Program &program) {
               llvm::sys::fs::create_directories(options.outputDir))
         return fail(options.outputDir + ": " + error.message());
       llvm::SmallString<128> joined(options.outputDir);
-      llvm::sys::path::append(joined,
-                              "result" + llvm::Twine(index) + ".npy");
+      llvm::sys::path::append(joined, "result" + llvm::Twine(index) + ".npy");
       path = joined.str();
     }
     if (!path.empty())
@@ -356,26 +272,24 @@ static int runPerplexity(const Options &options, Program &program) {
   if (options.windows >= 0)
     windows = options.windows;
   double wallBegin = wallSeconds(), cpuBegin = cpuSeconds();
-  auto sums = measurePerplexity(*program.compiled,
-                                other ? other->compiled.get() : nullptr,
-                                *tokens, windows,
-                                UnknownLoc::get(&program.context));
+  auto sums = measurePerplexity(
+      *program.compiled, other ? other->compiled.get() : nullptr, *tokens,
+      windows, UnknownLoc::get(&program.context));
   if (failed(sums))
     return EXIT_FAILURE;
   if (sums->predictions == 0)
     return fail("no window to measure");
   double wall = wallSeconds() - wallBegin, cpu = cpuSeconds() - cpuBegin;
-  llvm::json::Object report{
-      {"windows", sums->windows},
-      {"predictions", sums->predictions},
-      {"negative_log_likelihood", sums->meanLoss()},
-      {"perplexity", sums->perplexity()}};
-  llvm::outs() << llvm::format(
-      "%lld windows, %lld predictions\n"
-      "negative log likelihood  %.6f\n"
-      "perplexity               %.4f\n",
-      (long long)sums->windows, (long long)sums->predictions, sums->meanLoss(),
-      sums->perplexity());
+  llvm::json::Object report{{"windows", sums->windows},
+                            {"predictions", sums->predictions},
+                            {"negative_log_likelihood", sums->meanLoss()},
+                            {"perplexity", sums->perplexity()}};
+  llvm::outs() << llvm::format("%lld windows, %lld predictions\n"
+                               "negative log likelihood  %.6f\n"
+                               "perplexity               %.4f\n",
+                               (long long)sums->windows,
+                               (long long)sums->predictions, sums->meanLoss(),
+                               sums->perplexity());
   if (other) {
     double divergence = sums->divergence / sums->predictions;
     double sameTop = double(sums->sameTop) / sums->predictions;
@@ -409,9 +323,10 @@ int quantopt::quantRunMain(int argc, char **argv) {
   if (!program)
     return EXIT_FAILURE;
   // Failures of a run are diagnostics too, after the parser's handler is gone.
-  ScopedDiagnosticHandler handler(&program->context, [](Diagnostic &diagnostic) {
-    llvm::WithColor::error(llvm::errs(), "quant-run") << diagnostic << "\n";
-  });
+  ScopedDiagnosticHandler handler(
+      &program->context, [](Diagnostic &diagnostic) {
+        llvm::WithColor::error(llvm::errs(), "quant-run") << diagnostic << "\n";
+      });
   return options.perplexity.empty() ? runOnce(options, *program)
                                     : runPerplexity(options, *program);
 }

@@ -192,7 +192,7 @@ void execution::lowerContraction(linalg::GenericOp op) {
   Location loc = op.getLoc();
   Words words(builder, loc);
   SmallVector<AffineMap> maps = op.getIndexingMapsArray();
-  SmallVector<Range> ranges = 
+  SmallVector<Range> ranges =
       cast<linalg::LinalgOp>(op.getOperation()).createLoopRanges(builder, loc);
   SmallVector<SmallVector<OpFoldResult>> strides;
   int64_t kinds = 0;
@@ -202,8 +202,8 @@ void execution::lowerContraction(linalg::GenericOp op) {
     strides.push_back(metadata.getConstifiedMixedStrides());
     kinds |= floatKindCode(getElementTypeOrSelf(value.getType())) << (2 * i);
   }
-  auto tableType = MemRefType::get({int64_t(ranges.size()) * 4},
-                                   builder.getI64Type());
+  auto tableType =
+      MemRefType::get({int64_t(ranges.size()) * 4}, builder.getI64Type());
   Value table = memref::AllocaOp::create(builder, loc, tableType);
   int64_t at = 0;
   auto store = [&](Value word) {
@@ -214,8 +214,7 @@ void execution::lowerContraction(linalg::GenericOp op) {
     store(words.from(range.size));
     AffineExpr expr = builder.getAffineDimExpr(dim);
     for (unsigned operand = 0; operand < 3; ++operand) {
-      std::optional<unsigned> position =
-          maps[operand].getResultPosition(expr);
+      std::optional<unsigned> position = maps[operand].getResultPosition(expr);
       store(position ? words.from(strides[operand][*position])
                      : words.constant(0));
     }

@@ -38,7 +38,7 @@ struct RuntimeCheck {
 struct Compilation {
   mlir::ModuleOp module;
   mlir::func::FuncOp entry;
-  std::vector<ExternalConstant> constants; // extra arguments of the entry
+  std::vector<ExternalConstant> constants;  // extra arguments of the entry
   std::vector<std::shared_ptr<void>> owned; // copies that constants point into
   std::vector<RuntimeCheck> checks;
   OwnWeights weights;

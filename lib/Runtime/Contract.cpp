@@ -207,15 +207,13 @@ void Job::runBlock(int64_t batch, int64_t rowBegin, int64_t columnBegin) const {
     if ((columns == 1 || columnStride == 1) &&
         (rows == 1 || rowStride >= columns))
       return gemm(false, out, std::max(rowStride, columns), beta);
-    if ((rows == 1 || rowStride == 1) &&
-        (columns == 1 || columnStride >= rows))
+    if ((rows == 1 || rowStride == 1) && (columns == 1 || columnStride >= rows))
       return gemm(true, out, std::max(columnStride, rows), beta);
   }
   Scratch block(rows * columns);
   gemm(false, block.data(), columns, 0);
-  storeBlock(block.data(), rows, columns, cKind,
-             c + offsetC * byteWidth(cKind), plan.row.c, plan.column.c,
-             accumulate);
+  storeBlock(block.data(), rows, columns, cKind, c + offsetC * byteWidth(cKind),
+             plan.row.c, plan.column.c, accumulate);
 }
 
 void quantopt::contract(FloatKind aKind, const void *a, FloatKind bKind,

@@ -86,9 +86,8 @@ void quantopt::multiplyTransposed(MatrixRef x, MatrixRef weight,
   int64_t k = x.cols;
   if (weight.kind == FloatKind::F32) {
     const float *data = static_cast<const float *>(weight.data);
-    multiply(x, y, false, [&](int64_t begin, int64_t, float *) {
-      return data + begin * k;
-    });
+    multiply(x, y, false,
+             [&](int64_t begin, int64_t, float *) { return data + begin * k; });
     return;
   }
   const char *data = static_cast<const char *>(weight.data);

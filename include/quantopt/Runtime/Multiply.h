@@ -23,8 +23,7 @@ namespace quantopt {
 
 /// Writes rows [begin, end) of a weight [n, k] to `out` as floats. Called from
 /// several threads at once.
-using WeightRows =
-    std::function<void(int64_t begin, int64_t end, float *out)>;
+using WeightRows = std::function<void(int64_t begin, int64_t end, float *out)>;
 
 /// Rows of W that one BLAS call takes.
 int64_t panelRows(int64_t n);

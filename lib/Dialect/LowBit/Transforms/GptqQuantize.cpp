@@ -8,11 +8,13 @@
 #include "QuantizationRun.h"
 
 #include "quantopt/Calibration/Calibrate.h"
+#include "quantopt/Dialect/LowBit/IR/BlobData.h"
 #include "quantopt/Dialect/LowBit/Transforms/Passes.h"
 #include "quantopt/Execution/CompiledModule.h"
 #include "quantopt/Quantize/Gptq.h"
 #include "quantopt/Quantize/Hessian.h"
 #include "quantopt/Runtime/Multiply.h"
+#include "quantopt/Runtime/Pages.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
@@ -119,6 +121,8 @@ private:
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start)
             .count();
     run.record(index, result.matrix, std::move(row));
+    // From here on the samples multiply with the quantized weight.
+    releasePages(weight->values.data(), weight->values.size_bytes());
     return success();
   }
 
@@ -126,6 +130,17 @@ private:
   GptqFactorOptions factorOptions;
   GptqOptions gptqOptions;
 };
+
+/// Lets go of the pages of all constants: MlirOptMain scans the whole input file
+/// once, and calibration reads each weight again when its turn comes.
+void releaseConstants(ModuleOp module) {
+  module.walk([](arith::ConstantOp constant) {
+    auto attr = dyn_cast<DenseResourceElementsAttr>(constant.getValue());
+    AsmResourceBlob *blob = attr ? attr.getRawHandle().getBlob() : nullptr;
+    if (blob)
+      releasePages(blob->getData().data(), blob->getData().size());
+  });
+}
 
 struct GptqQuantizePass
     : public quantopt::lowbit::impl::GptqQuantizeBase<GptqQuantizePass> {
@@ -205,9 +220,11 @@ struct GptqQuantizePass
     run.report().samples =
         samples > 0 ? std::min<int64_t>(samples, used.count) : used.count;
     used.truncate(run.report().samples);
+    releaseConstants(getOperation());
     GptqOptions gptqOptions;
     gptqOptions.search = options->search;
     gptqOptions.blockSize = blockSize;
+    gptqOptions.refinements = refine;
     GptqClient client(run, *factorOptions, gptqOptions);
     SmallVector<LinearOp> linears;
     for (const PlannedLayer &layer : run.plan().layers)

@@ -152,6 +152,9 @@ def GptqQuantize : QuantizePass<"gptq-quantize"> {
            "added to the diagonal of H, in units of its mean">,
     Option<"blockSize", "block-size", "int64_t", /*default=*/"128",
            "columns between two updates of the rest">,
+    Option<"refine", "refine", "unsigned", /*default=*/"0",
+           "rounds of least-squares refit of the scales and coordinate descent "
+           "on the codes after GPTQ">,
     Option<"calibration", "calibration", "std::string", /*default=*/"",
            "file with samples (.npy, .npz, .safetensors), or none">,
     Option<"samples", "samples", "int64_t", /*default=*/"0",

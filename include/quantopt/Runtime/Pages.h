@@ -1,0 +1,23 @@
+//===- Pages.h - Memory that is not needed for now --------------*- C++ -*-===//
+//
+// Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef QUANTOPT_RUNTIME_PAGES_H
+#define QUANTOPT_RUNTIME_PAGES_H
+
+#include <cstddef>
+
+namespace quantopt {
+
+/// Tells the system that `bytes` at `data` will not be read for long. Pages
+/// that a file backs leave the resident set and come back when they are read;
+/// memory of any other kind keeps its contents too. Nothing happens where the
+/// system does not know the request.
+void releasePages(const void *data, size_t bytes);
+
+} // namespace quantopt
+
+#endif // QUANTOPT_RUNTIME_PAGES_H
