@@ -50,15 +50,20 @@ takeBlob(const ArrayMap &tensors, StringRef key, ShapedType type,
       /*dataIsMutable=*/false);
 }
 
-/// Fills every dense_resource of `module` that has no data.
-static LogicalResult fillResources(ModuleOp module, const ArrayMap &tensors) {
+/// Fills every dense_resource of `module` that has no data, and with `replace`
+/// those that have, if `tensors` names them.
+static LogicalResult fillResources(ModuleOp module, const ArrayMap &tensors,
+                                   bool replace) {
   auto &manager =
       DenseResourceElementsHandle::getManagerInterface(module.getContext());
   WalkResult result = module.walk([&](arith::ConstantOp op) {
     auto attr = dyn_cast<DenseResourceElementsAttr>(op.getValue());
-    if (!attr || attr.getRawHandle().getBlob())
+    if (!attr)
       return WalkResult::advance();
     StringRef key = attr.getRawHandle().getKey();
+    if (attr.getRawHandle().getBlob() &&
+        !(replace && tensors.contains(key.str())))
+      return WalkResult::advance();
     FailureOr<AsmResourceBlob> blob = takeBlob(
         tensors, key, attr.getType(), [&] { return op.emitError(); });
     if (failed(blob))
@@ -112,7 +117,7 @@ struct AttachDataPass
       if (!tensors)
         return module.emitError("cannot read weights: ")
                << llvm::toString(tensors.takeError());
-      if (failed(fillResources(module, *tensors)) ||
+      if (failed(fillResources(module, *tensors, replace)) ||
           failed(bindParameters(function, *tensors)))
         return failure();
     }

@@ -14,7 +14,9 @@ def LowBitAttachData : Pass<"lowbit-attach-data", "::mlir::ModuleOp"> {
   let summary = "Give a module weights and calibration samples from files";
   let description = [{
     1. Every `dense_resource` without data gets the tensor of that name from
-       `weights` (safetensors, memory-mapped: nothing is copied).
+       `weights` (safetensors, memory-mapped: nothing is copied). With `replace`
+       so does every one that has data, if the file has a tensor of its name:
+       the same graph with other weights.
     2. Every argument of the entry function with `lowbit.parameter = "name"`
        becomes a constant with the tensor of that name.
     3. The arrays of `calibration` (.npy, .npz, .safetensors; `arg0`, `arg1`, ...
@@ -27,6 +29,9 @@ def LowBitAttachData : Pass<"lowbit-attach-data", "::mlir::ModuleOp"> {
   let options = [
     Option<"weights", "weights", "std::string", /*default=*/"",
            "safetensors file with the tensors by resource key">,
+    Option<"replace", "replace", "bool", /*default=*/"false",
+           "give the resources that the file names its data even if they have "
+           "some, and leave the others">,
     Option<"calibration", "calibration", "std::string", /*default=*/"",
            "file with calibration samples by argument">,
     Option<"entry", "entry", "std::string", /*default=*/"\"main\"",
