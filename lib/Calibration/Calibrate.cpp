@@ -125,9 +125,9 @@ private:
 } // namespace
 
 /// The inputs of `sample` for an entry of `types`.
-static SmallVector<HostArray>
-inputsOf(const CalibrationSamples &samples, unsigned sample,
-         ArrayRef<RankedTensorType> types) {
+static SmallVector<HostArray> inputsOf(const CalibrationSamples &samples,
+                                       unsigned sample,
+                                       ArrayRef<RankedTensorType> types) {
   SmallVector<HostArray> inputs;
   for (auto [i, type] : llvm::enumerate(types)) {
     HostArray input;
@@ -177,8 +177,8 @@ LogicalResult calibrate(ModuleOp module, StringRef entry,
 
   int threadsBefore = omp_get_max_threads();
   omp_set_num_threads(threads);
-  bool conducted = rendezvous.conduct(
-      [&](unsigned group, std::vector<MatrixRef> inputs) {
+  bool conducted =
+      rendezvous.conduct([&](unsigned group, std::vector<MatrixRef> inputs) {
         return succeeded(client.observe(observed.groups[group], inputs));
       });
   omp_set_num_threads(threadsBefore);

@@ -7,7 +7,27 @@
 
 #include "Rendezvous.h"
 
+#include <omp.h>
+
 namespace quantopt {
+
+namespace {
+/// While it lives, the OpenMP workers of the calling thread sleep as soon as
+/// they have nothing to do. By default they spin for a while: between two
+/// points that takes the processor from the samples.
+class SleepingWorkers {
+public:
+#ifdef KMP_VERSION_MAJOR // of LLVM's OpenMP runtime, which alone can be asked
+  SleepingWorkers() : before(kmp_get_blocktime()) { kmp_set_blocktime(0); }
+  ~SleepingWorkers() { kmp_set_blocktime(before); }
+  SleepingWorkers(const SleepingWorkers &) = delete;
+  SleepingWorkers &operator=(const SleepingWorkers &) = delete;
+
+private:
+  int before;
+#endif
+};
+} // namespace
 
 Rendezvous::Rendezvous(unsigned points, unsigned numSamples, unsigned slots)
     : samples(numSamples), served(points, false), freeSlots(slots),
@@ -45,8 +65,8 @@ bool Rendezvous::meet(unsigned point, unsigned sample, MatrixRef input) {
     samplesChanged.notify_one();
     // The conductor marks the sample as running again, so that it cannot take
     // a sample that has not woken yet for one that stands still.
-    pointsChanged.wait(
-        lock, [&] { return samples[sample].state == State::Running; });
+    pointsChanged.wait(lock,
+                       [&] { return samples[sample].state == State::Running; });
     takeSlot(lock);
   }
   return !failed;
@@ -58,6 +78,7 @@ bool Rendezvous::stopped() {
 }
 
 bool Rendezvous::conduct(const Serve &serve) {
+  [[maybe_unused]] SleepingWorkers whileSamplesRun;
   std::unique_lock<std::mutex> lock(mutex);
   while (true) {
     samplesChanged.wait(lock, [&] { return running == 0; });
@@ -79,8 +100,7 @@ bool Rendezvous::conduct(const Serve &serve) {
     }
     served[point] = true;
     for (Sample &sample : samples)
-      if (sample.state == State::Waiting &&
-          (sample.point == point || failed)) {
+      if (sample.state == State::Waiting && (sample.point == point || failed)) {
         sample.state = State::Running;
         ++running;
       }

@@ -33,8 +33,9 @@ public:
   bool meet(unsigned point, unsigned sample, MatrixRef input);
 
   /// Conductor: serves every point as soon as no sample can run any more, the
-  /// lowest first. `serve` gets the inputs of those that stand there, by sample.
-  /// Once it returns false nothing more is served. Returns whether all was.
+  /// lowest first. `serve` gets the inputs of those that stand there, by
+  /// sample. Once it returns false nothing more is served. Returns whether all
+  /// was.
   using Serve =
       std::function<bool(unsigned point, std::vector<MatrixRef> inputs)>;
   bool conduct(const Serve &serve);

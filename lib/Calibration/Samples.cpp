@@ -10,6 +10,7 @@
 #include "quantopt/Dialect/LowBit/IR/BlobData.h"
 #include "quantopt/Dialect/LowBit/IR/LowBit.h"
 #include "quantopt/Formats/Arrays.h"
+#include "quantopt/Runtime/Matrix.h"
 
 #include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -120,13 +121,20 @@ static bool convertIntegersInto(const HostArray &from, std::byte *bytes) {
   }
 }
 
-/// `array` as `dtype` if both are integers; itself if they agree already.
-static std::optional<HostArray> convertIntegers(const HostArray &array,
-                                                DType dtype) {
+/// `array` as `dtype` if both are integers, or f32 samples for a narrower float
+/// (numpy has no bf16); itself if they agree already.
+static std::optional<HostArray> convertSamples(const HostArray &array,
+                                               DType dtype) {
   if (array.dtype == dtype)
     return array;
   std::byte *bytes = nullptr;
   HostArray result = HostArray::allocate(dtype, array.shape, bytes);
+  if (array.dtype == DType::F32 &&
+      (dtype == DType::F16 || dtype == DType::BF16)) {
+    narrow(dtype == DType::F16 ? FloatKind::F16 : FloatKind::BF16,
+           array.as<float>(), array.size(), bytes);
+    return result;
+  }
   bool done = dtype == DType::I64   ? convertIntegersInto<int64_t>(array, bytes)
               : dtype == DType::I32 ? convertIntegersInto<int32_t>(array, bytes)
                                     : false;
@@ -162,18 +170,18 @@ asSamples(const HostArray &array, RankedTensorType type, int64_t &count,
     return failure();
   }
   if (count && shape[0] != count) {
-    emitError() << "holds " << shape[0] << " samples, but an argument before it "
-                << count;
+    emitError() << "holds " << shape[0]
+                << " samples, but an argument before it " << count;
     return failure();
   }
   count = shape[0];
   std::optional<DType> dtype = getDType(type.getElementType());
   std::optional<HostArray> converted;
   if (dtype)
-    converted = convertIntegers(array, *dtype);
+    converted = convertSamples(array, *dtype);
   if (!converted) {
-    emitError() << "holds " << dtypeName(array.dtype) << ", but the argument is "
-                << type.getElementType();
+    emitError() << "holds " << dtypeName(array.dtype)
+                << ", but the argument is " << type.getElementType();
     return failure();
   }
   converted->shape.assign(1, count);

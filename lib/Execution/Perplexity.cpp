@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "quantopt/Execution/Perplexity.h"
+#include "quantopt/Runtime/LogSoftmax.h"
 
 #include "mlir/IR/Diagnostics.h"
 
@@ -58,30 +59,27 @@ static std::vector<int64_t> readIntegers(const HostArray &array) {
 
 namespace {
 
-/// A row of logits and what the softmax needs of it.
-struct LogSoftmax {
-  std::vector<float> row;
-  int64_t top = 0;
-  float shift = 0; // log of the sum of exponentials, maximum included
-
-  void read(const HostArray &logits, int64_t index) {
-    int64_t v = logits.shape.back();
-    row.resize(v);
-    if (logits.dtype == DType::F32) {
-      std::copy_n(logits.as<float>() + index * v, v, row.data());
-    } else {
-      FloatKind kind =
-          logits.dtype == DType::F16 ? FloatKind::F16 : FloatKind::BF16;
-      widen(kind, logits.data + index * v * 2, v, row.data());
-    }
-    top = std::max_element(row.begin(), row.end()) - row.begin();
-    float maximum = row[top];
-    double sum = 0;
-    for (int64_t i = 0; i < v; ++i)
-      sum += std::exp(row[i] - maximum);
-    shift = maximum + float(std::log(sum));
+/// Gives the rows of logits as floats, one at a time.
+class LogitRows {
+public:
+  explicit LogitRows(const HostArray &logits) : logits(logits) {
+    if (logits.dtype != DType::F32)
+      widened.resize(logits.shape.back());
   }
-  float logProbability(int64_t token) const { return row[token] - shift; }
+
+  std::span<const float> row(int64_t index) {
+    int64_t length = logits.shape.back();
+    if (logits.dtype == DType::F32)
+      return {logits.as<float>() + index * length, size_t(length)};
+    FloatKind kind =
+        logits.dtype == DType::F16 ? FloatKind::F16 : FloatKind::BF16;
+    widen(kind, logits.data + index * length * 2, length, widened.data());
+    return widened;
+  }
+
+private:
+  const HostArray &logits;
+  std::vector<float> widened;
 };
 
 /// The shape that a language model has.
@@ -188,22 +186,21 @@ FailureOr<Perplexity> quantopt::measurePerplexity(
       bool same = false;
     };
     std::vector<Score> scores(length - 1);
-#pragma omp parallel for schedule(static)
-    for (int64_t t = 0; t < length - 1; ++t) {
-      LogSoftmax mine, theirs;
-      mine.read(*logits, t);
-      scores[t].loss = -double(mine.logProbability(ids[t + 1]));
-      if (!other)
-        continue;
-      theirs.read(reference, t);
-      double sum = 0;
-      for (int64_t i = 0; i < vocabulary; ++i) {
-        float r = theirs.logProbability(i);
-        sum += double(std::exp(r) * (r - mine.logProbability(i)));
+#pragma omp parallel
+    {
+      LogitRows rows(*logits), otherRows(other ? reference : *logits);
+#pragma omp for schedule(static)
+      for (int64_t t = 0; t < length - 1; ++t) {
+        Score &score = scores[t];
+        LogSoftmax mine(rows.row(t));
+        score.loss = -double(mine.logProbability(ids[t + 1]));
+        if (!other)
+          continue;
+        LogSoftmax theirs(otherRows.row(t));
+        score.divergence = divergence(theirs, mine);
+        score.otherLoss = -double(theirs.logProbability(ids[t + 1]));
+        score.same = theirs.top == mine.top;
       }
-      scores[t] = {scores[t].loss, sum,
-                   -double(theirs.logProbability(ids[t + 1])),
-                   theirs.top == mine.top};
     }
     for (const Score &score : scores) {
       sums.negativeLogLikelihood += score.loss;

@@ -136,7 +136,8 @@ static std::unique_ptr<Program> load(const Options &options, StringRef path) {
   // Lives as long as the diagnostics may be printed.
   auto source = std::make_shared<llvm::SourceMgr>();
   std::string message;
-  auto file = openInputFile(path, &message);
+  // Small bytecode, read into memory instead of mapped, needs it said.
+  auto file = openInputFile(path, llvm::Align(4096), &message);
   if (!file) {
     fail(message);
     return nullptr;

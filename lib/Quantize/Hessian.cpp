@@ -14,10 +14,28 @@
 #include "Blas.h"
 
 #include <algorithm>
+#include <cblas.h>
 
 using namespace quantopt;
 
 static constexpr int64_t kTile = 256;
+
+/// Adds a^T a to the upper triangle of c [n, n], for a [rows, n]; both have
+/// lines of `stride`.
+static void addSquare(int64_t n, int64_t rows, const float *a, float *c,
+                      int64_t stride) {
+  if (n == 0 || rows == 0)
+    return;
+  cblas_ssyrk(CblasRowMajor, CblasUpper, CblasTrans, n, rows, 1.0f, a, stride,
+              1.0f, c, stride);
+}
+
+/// As few tiles as cover k, of equal length: a short last one is slow.
+static int64_t tileLength(int64_t k) {
+  int64_t tiles = std::max<int64_t>(1, (k + kTile - 1) / kTile);
+  int64_t length = (k + tiles - 1) / tiles;
+  return std::max<int64_t>(16, (length + 15) / 16 * 16);
+}
 
 HessianAccumulator::HessianAccumulator(int64_t k) : k(k), sum(k * k, 0.0f) {}
 
@@ -25,20 +43,26 @@ void HessianAccumulator::add(std::span<const RowBlock> samples) {
   useSingleThreadedBlas();
   for (const RowBlock &sample : samples)
     numRows += sample.rows;
-  int64_t tiles = (k + kTile - 1) / kTile;
+  int64_t length = tileLength(k), tiles = (k + length - 1) / length;
   // Tile t is (i, j) with i <= j and t = j (j + 1) / 2 + i.
 #pragma omp parallel for schedule(dynamic, 1)
   for (int64_t tile = 0; tile < tiles * (tiles + 1) / 2; ++tile) {
     int64_t j = 0;
     while ((j + 1) * (j + 2) / 2 <= tile)
       ++j;
-    int64_t row = (tile - j * (j + 1) / 2) * kTile, column = j * kTile;
-    int64_t height = std::min(kTile, k - row);
-    int64_t width = std::min(kTile, k - column);
-    for (const RowBlock &sample : samples)
-      multiplyTransposed(height, width, sample.rows, 1.0f,
-                         {sample.data + row, k}, {sample.data + column, k},
-                         1.0f, sum.data() + row * k + column, k);
+    int64_t row = (tile - j * (j + 1) / 2) * length, column = j * length;
+    int64_t height = std::min(length, k - row);
+    int64_t width = std::min(length, k - column);
+    float *to = sum.data() + row * k + column;
+    for (const RowBlock &sample : samples) {
+      // On the diagonal half of the products would be of no use.
+      if (row == column)
+        addSquare(width, sample.rows, sample.data + column, to, k);
+      else
+        multiplyTransposed(height, width, sample.rows, 1.0f,
+                           {sample.data + row, k}, {sample.data + column, k},
+                           1.0f, to, k);
+    }
   }
 }
 

@@ -31,6 +31,26 @@ void quantopt::registerAllDialects(DialectRegistry &registry) {
 
 void quantopt::registerAllPasses() { lowbit::registerLowBitPasses(); }
 
+/// Opens `path` so that bytecode in it can be read in place: that wants the
+/// alignment of its blobs of the buffer as well. A mapped file has it; a small
+/// one, which is read, must be asked for it, and standard input copied.
+static std::unique_ptr<llvm::MemoryBuffer> openAligned(StringRef path,
+                                                       std::string &message) {
+  const llvm::Align alignment(4096);
+  std::unique_ptr<llvm::MemoryBuffer> file =
+      openInputFile(path, alignment, &message);
+  if (!file || llvm::isAddrAligned(alignment, file->getBufferStart()))
+    return file;
+  auto copy = llvm::WritableMemoryBuffer::getNewUninitMemBuffer(
+      file->getBufferSize(), file->getBufferIdentifier(), alignment);
+  if (!copy) {
+    message = "not enough memory for the input";
+    return nullptr;
+  }
+  llvm::copy(file->getBuffer(), copy->getBufferStart());
+  return copy;
+}
+
 int quantopt::quantOptMain(int argc, char **argv) {
   llvm::InitLLVM init(argc, argv);
   DialectRegistry registry;
@@ -47,7 +67,7 @@ int quantopt::quantOptMain(int argc, char **argv) {
     config.emitBytecode(true);
 
   std::string message;
-  std::unique_ptr<llvm::MemoryBuffer> file = openInputFile(input, &message);
+  std::unique_ptr<llvm::MemoryBuffer> file = openAligned(input, message);
   if (!file) {
     llvm::WithColor::error() << message << "\n";
     return EXIT_FAILURE;

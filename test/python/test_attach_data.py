@@ -11,6 +11,8 @@ import pytest
 
 from quantopt import tools
 
+pytestmark = pytest.mark.quant_opt
+
 ELIDED = """
 func.func @main(%x: tensor<2x4xf32>, %w: tensor<3x4xf32> {lowbit.parameter = "second"}) -> (tensor<2x3xf32>, tensor<2x3xf32>) {
   %c = arith.constant dense_resource<"first.weight"> : tensor<3x4xf32>

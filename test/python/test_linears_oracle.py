@@ -332,7 +332,8 @@ def vecmat(b, m, n, k, dtype):
     x, xv = b.argument(k, dtype=dtype)
     w = b.random(k, n, dtype=dtype)
     c = b.constant(w, dtype)
-    y = b.named("vecmat", x, tensor((k,), dtype), c, tensor((k, n), dtype), b.zeros(n), tensor((n,)))
+    y_type = tensor((n,))
+    y = b.named("vecmat", x, tensor((k,), dtype), c, tensor((k, n), dtype), b.zeros(n), y_type)
     return [(y, (n,))], [("k,kn->n", xv, w, 0)]
 
 
@@ -340,7 +341,8 @@ def matvec(b, m, n, k, dtype):
     x, xv = b.argument(k, dtype=dtype)
     w = b.random(n, k, dtype=dtype)
     c = b.constant(w, dtype, resource=True)
-    y = b.named("matvec", c, tensor((n, k), dtype), x, tensor((k,), dtype), b.zeros(n), tensor((n,)))
+    y_type = tensor((n,))
+    y = b.named("matvec", c, tensor((n, k), dtype), x, tensor((k,), dtype), b.zeros(n), y_type)
     return [(y, (n,))], [("k,nk->n", xv, w, 0)]
 
 
@@ -484,7 +486,8 @@ def bias_as_initial_value(b, m, n, k, dtype):
     c, v = b.constant(w, dtype), b.constant(bias)
     empty = b.add(f"tensor.empty() : {tensor((m, n))}")
     init = b.add(
-        f"linalg.broadcast ins({v} : {tensor((n,))}) outs({empty} : {tensor((m, n))}) dimensions = [0]"
+        f"linalg.broadcast ins({v} : {tensor((n,))}) "
+        f"outs({empty} : {tensor((m, n))}) dimensions = [0]"
     )
     y = b.named(
         "matmul",
@@ -611,6 +614,47 @@ def one_weight_twice(b, m, n, k, dtype):
     return [(y0, (m, n)), (y1, (m, k))], [("mk,nk->mn", xv, w, 0), ("mn,nk->mk", zv, w, 0)]
 
 
+def one_value_everywhere(b, m, n, k, dtype):
+    x, xv = b.argument(m, k, dtype=dtype)
+    t = tensor((k, n), dtype)
+    c = b.add(f"arith.constant dense<0.75> : {t}")
+    y = b.named("matmul", x, tensor((m, k), dtype), c, t, b.zeros(m, n), tensor((m, n)))
+    return [(y, (m, n))], [("mk,kn->mn", xv, np.full((k, n), 0.75), 0)]
+
+
+def conv_ncw(b, m, n, k, dtype):
+    x, xv = b.argument(2, k, m, dtype=dtype)
+    w = b.random(n, k, 1, dtype=dtype)
+    y = b.named(
+        "conv_1d_ncw_fcw",
+        x,
+        tensor(xv.shape, dtype),
+        b.constant(w, dtype),
+        tensor(w.shape, dtype),
+        b.zeros(2, n, m),
+        tensor((2, n, m)),
+        attributes=CONV.replace("<2x", "<1x"),
+    )
+    return [(y, (2, n, m))], [("bkm,nku->bnm", xv, w, 0)]
+
+
+def flat_weight(b, m, n, k, dtype):
+    """Stored as one row of numbers, shaped and transposed in the graph."""
+    x, xv = b.argument(m, k, dtype=dtype)
+    w = b.random(n * k, dtype=dtype)
+    c = b.constant(w, dtype, resource=True)
+    wide = b.add(
+        f"tensor.expand_shape {c} [[0, 1]] output_shape [{n}, {k}] : "
+        f"{tensor((n * k,), dtype)} into {tensor((n, k), dtype)}"
+    )
+    t = b.transpose(wide, (n, k), (1, 0), dtype)
+    y_type = tensor((m, n))
+    y = b.named(
+        "matmul", x, tensor((m, k), dtype), t, tensor((k, n), dtype), b.zeros(m, n), y_type
+    )
+    return [(y, (m, n))], [("mk,nk->mn", xv, w.reshape(n, k), 0)]
+
+
 SPELLINGS = [
     transposed_constant,
     matmul_with_maps,
@@ -642,6 +686,9 @@ SPELLINGS = [
     batch_matmul_that_broadcasts,
     contract_op,
     one_weight_twice,
+    one_value_everywhere,
+    conv_ncw,
+    flat_weight,
 ]
 
 
@@ -684,3 +731,93 @@ def test_find_linears_keeps_the_function(spelling, m, n, k, dtype, tmp_path):
         assert (abs(before - reference) <= room).all(), "quant-run of the raw module is wrong"
         assert (abs(after - reference) <= room).all(), "find-linears changed the function"
         assert (abs(after - before) <= room).all()
+
+
+def strided_slice(b, m, n, k):
+    """Every other row of a constant."""
+    x, xv = b.argument(m, k)
+    w = b.random(2 * n, k)
+    piece = b.add(
+        f"tensor.extract_slice {b.constant(w)}[1, 0] [{n}, {k}] [2, 1] : "
+        f"{tensor((2 * n, k))} to {tensor((n, k))}"
+    )
+    types = tensor((m, k)), tensor((n, k)), tensor((m, n))
+    y = b.named(
+        "matmul", x, types[0], piece, types[1], b.zeros(m, n), types[2], maps=[MK, NK, MN]
+    )
+    return [(y, (m, n))], ("mk,nk->mn", xv, w[1::2])
+
+
+def experts(b, m, n, k):
+    """A weight for each entry of the batch."""
+    x, xv = b.argument(3, m, k)
+    w = b.random(3, k, n)
+    types = tensor((3, m, k)), tensor((3, k, n)), tensor((3, m, n))
+    y = b.named("batch_matmul", x, types[0], b.constant(w), types[1], b.zeros(3, m, n), types[2])
+    return [(y, (3, m, n))], ("emk,ekn->emn", xv, w)
+
+
+def conv_with_stride(b, m, n, k):
+    x, xv = b.argument(1, k, 2 * m, 4)
+    w = b.random(n, k, 1, 1)
+    y = b.named(
+        "conv_2d_nchw_fchw",
+        x,
+        tensor(xv.shape),
+        b.constant(w),
+        tensor(w.shape),
+        b.zeros(1, n, m, 2),
+        tensor((1, n, m, 2)),
+        attributes=CONV.replace("strides = dense<1>", "strides = dense<2>"),
+    )
+    return [(y, (1, n, m, 2))], ("bkij,nkuv->bnij", xv[:, :, ::2, ::2], w)
+
+
+def summed_weight(b, m, n, k):
+    """A weight without a K of its own: the sum of x times a vector."""
+    x, xv = b.argument(m, k)
+    w = b.random(n)
+    y = b.contraction(
+        "m, n, k",
+        (x, tensor((m, k)), "m, k"),
+        (b.constant(w), tensor((n,)), "n"),
+        (b.zeros(m, n), tensor((m, n)), "m, n"),
+        "k",
+    )
+    return [(y, (m, n))], ("mk,n->mn", xv, w)
+
+
+def dynamic_rows_between_two_n(b, m, n, k):
+    x, xv = b.argument(k, m, dynamic=(1,))
+    w = b.random(2, n, k)
+    one, zero = b.add("arith.constant 1 : index"), b.add("arith.constant 0.0 : f32")
+    rows = b.add(f"tensor.dim {x}, {one} : {tensor((k, '?'))}")
+    y_type = tensor((2, "?", n))
+    empty = b.add(f"tensor.empty({rows}) : {y_type}")
+    fill = b.add(f"linalg.fill ins({zero} : f32) outs({empty} : {y_type}) -> {y_type}")
+    y = b.contraction(
+        "a, m, b, k",
+        (x, tensor((k, "?")), "k, m"),
+        (b.constant(w), tensor((2, n, k)), "a, b, k"),
+        (fill, y_type, "a, m, b"),
+        "k",
+    )
+    return [(y, y_type)], ("km,abk->amb", xv, w)
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [strided_slice, experts, conv_with_stride, summed_weight, dynamic_rows_between_two_n],
+    ids=lambda spelling: spelling.__name__,
+)
+def test_what_is_refused_stays_as_it_was(spelling, tmp_path):
+    builder = Module(spelling.__name__)
+    results, (subscripts, x, w) = spelling(builder, 5, 3, 8)
+    (tmp_path / "raw.mlir").write_text(builder.text(results))
+    found = run("quant-opt", tmp_path / "raw.mlir", "--lowbit-find-linears")
+    (tmp_path / "found.mlir").write_text(found)
+    assert "lowbit.linear" not in found and found.count("lowbit.refused = ") == 1, found
+    reference = np.einsum(subscripts, x.astype(np.float64), w.astype(np.float64))
+    for path in ("raw.mlir", "found.mlir"):
+        (y,) = run_module(tmp_path / path, builder.inputs, tmp_path)
+        np.testing.assert_allclose(y, reference, rtol=1e-5, atol=1e-5, err_msg=path)

@@ -10,7 +10,7 @@ after --lowbit-to-linalg.
 import numpy as np
 import pytest
 
-from oracle import linear_model, read_weights, rounded, run, run_module
+from oracle import encode, linear_model, read_weights, resources, rounded, run, run_module
 
 pytestmark = pytest.mark.quant_opt
 
@@ -18,6 +18,7 @@ SHAPES = {"even": (6, 96), "short": (5, 100), "odd": (3, 33), "one_row": (1, 257
 GROUPS = ["8", "32", "100", "channel", "tensor"]
 ZEROS = ["integer", "float", "none"]
 SCALES = ["f16", "bf16", "f32"]
+RTN = "--rtn-quantize=progress=none"
 
 
 def _schemes():
@@ -165,6 +166,57 @@ def test_bytecode_and_text_hold_the_same_planes(tmp_path):
     text = run("quant-opt", tmp_path / "float.mlir", options)
     run("quant-opt", tmp_path / "float.mlir", options, "-o", tmp_path / "q.mlirbc")
     assert run("quant-opt", tmp_path / "q.mlirbc") == text
+
+
+@pytest.mark.parametrize("size", [2, 8, 24, 40, 64])
+def test_small_bytecode_files_are_read(size, tmp_path):
+    """Files too small to be mapped, whose blobs want more alignment than malloc gives."""
+    weights = {"fc": np.eye(size, dtype=np.float32) * 3 - 1}
+    (tmp_path / "in.mlir").write_text(linear_model(weights))
+    for name, options in (("float", []), ("packed", ["--rtn-quantize=progress=none"])):
+        path = tmp_path / f"{name}.mlirbc"
+        text = run("quant-opt", tmp_path / "in.mlir", *options)
+        run("quant-opt", tmp_path / "in.mlir", *options, "-o", path)
+        assert run("quant-opt", path) == text
+        (y,) = run_module(path, [np.eye(size, dtype=np.float32)], tmp_path)
+        assert y.shape == (size, size)
+
+
+def test_output_over_the_input_file(tmp_path):
+    """The input is mapped while the output is written; it must not be pulled away."""
+    weights = {"fc": np.random.default_rng(8).standard_normal((128, 128)).astype(np.float32)}
+    (tmp_path / "in.mlir").write_text(linear_model(weights))
+    for name in ("same", "other"):
+        run("quant-opt", tmp_path / "in.mlir", "-o", tmp_path / f"{name}.mlirbc")
+    run("quant-opt", tmp_path / "same.mlirbc", RTN, "-o", tmp_path / "same.mlirbc")
+    run("quant-opt", tmp_path / "other.mlirbc", RTN, "-o", tmp_path / "third.mlirbc")
+    assert (tmp_path / "same.mlirbc").read_bytes() == (tmp_path / "third.mlirbc").read_bytes()
+
+
+def test_layers_with_strange_and_equal_names(tmp_path):
+    """Names become resource keys: none may clash, or be lost on the way through text."""
+    names = ["a b/c.d", "a", "a.codes", "ünï", "0", "%5", "x\\22y", "line\\0Abreak", "a"]
+    rng = np.random.default_rng(9)
+    weights = [rng.standard_normal((4, 8)).astype(np.float32) for _ in names]
+    lines = [
+        f'  %w{i} = arith.constant dense_resource<k{i}> : tensor<4x8xf32>\n  %y{i} = lowbit.linear '
+        f'%x, %w{i} {{name = "{name}"}} : (tensor<2x8xf32>, tensor<4x8xf32>) -> tensor<2x4xf32>\n'
+        for i, name in enumerate(names)
+    ]
+    values = ", ".join(f"%y{i}" for i in range(len(names)))
+    types = ", ".join(["tensor<2x4xf32>"] * len(names))
+    (tmp_path / "in.mlir").write_text(
+        f"func.func @main(%x: tensor<2x8xf32>) -> ({types}) {{\n{''.join(lines)}"
+        f"  return {values} : {types}\n}}\n"
+        + resources({f"k{i}": encode(w, "f32") for i, w in enumerate(weights)})
+    )
+    run("quant-opt", tmp_path / "in.mlir", f"{RTN} bits=8", "-o", tmp_path / "once.mlir")
+    run("quant-opt", tmp_path / "once.mlir", "-o", tmp_path / "twice.mlir")
+    x = rng.standard_normal((2, 8)).astype(np.float32)
+    for path in ("once.mlir", "twice.mlir"):
+        results = run_module(tmp_path / path, [x], tmp_path)
+        for name, w, y in zip(names, weights, results):
+            assert abs(y - x @ w.T).max() < 0.1, f"{path}: layer '{name}'"
 
 
 def test_a_module_quantized_in_two_parts_is_the_same_as_in_one(tmp_path):

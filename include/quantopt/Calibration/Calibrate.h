@@ -34,9 +34,9 @@ public:
 
 /// Runs function `entry` of `module` once on each sample, all samples in step:
 /// at every one of `linears` each waits until all have come, `client` observes
-/// their inputs, and they go on with what it multiplies. So each linear sees the
-/// inputs that the client's version of the linears before it produces, after
-/// one forward pass and for any graph (docs/design.md 4).
+/// their inputs, and they go on with what it multiplies. So each linear sees
+/// the inputs that the client's version of the linears before it produces,
+/// after one forward pass and for any graph (docs/design.md 4).
 ///
 /// `module` is not changed. What does not lead to one of `linears` is not run.
 /// At most `threads` samples compute at a time; the result does not depend on

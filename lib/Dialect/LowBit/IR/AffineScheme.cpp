@@ -89,8 +89,7 @@ struct DequantizeEmitter {
     Value bit = arith::MulIOp::create(b, loc, column, index(scheme.bits));
     Value first = arith::DivUIOp::create(b, loc, bit, index(8));
     Value shift = arith::IndexCastOp::create(
-        b, loc, b.getI32Type(),
-        arith::RemUIOp::create(b, loc, bit, index(8)));
+        b, loc, b.getI32Type(), arith::RemUIOp::create(b, loc, bit, index(8)));
     Value bits = byteAt(plane, row, first);
     if (8 % scheme.bits != 0) {
       // The field may go on in the next byte; in the last byte it does not,
@@ -132,8 +131,8 @@ struct DequantizeEmitter {
     Value zero = scheme.zero == ZeroKind::Integer
                      ? field(planes[2], row, group)
                      : f32(int64_t(1) << (scheme.bits - 1));
-    return arith::MulFOp::create(b, loc,
-                                 arith::SubFOp::create(b, loc, q, zero), s);
+    return arith::MulFOp::create(b, loc, arith::SubFOp::create(b, loc, q, zero),
+                                 s);
   }
 };
 } // namespace

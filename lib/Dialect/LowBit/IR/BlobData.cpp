@@ -19,8 +19,7 @@ int64_t blobSize(ShapedType type) {
 }
 
 FailureOr<ArrayRef<char>>
-getRawBytes(ElementsAttr attr,
-            function_ref<InFlightDiagnostic()> emitError) {
+getRawBytes(ElementsAttr attr, function_ref<InFlightDiagnostic()> emitError) {
   if (auto dense = dyn_cast<DenseElementsAttr>(attr))
     return dense.getRawData();
   auto resource = dyn_cast<DenseResourceElementsAttr>(attr);

@@ -100,10 +100,9 @@ void WeightType::print(AsmPrinter &printer) const {
   printer << ">";
 }
 
-LogicalResult
-WeightType::verify(function_ref<InFlightDiagnostic()> emitError, int64_t n,
-                   int64_t k, Type elementType, SchemeInterface scheme,
-                   Attribute layout) {
+LogicalResult WeightType::verify(function_ref<InFlightDiagnostic()> emitError,
+                                 int64_t n, int64_t k, Type elementType,
+                                 SchemeInterface scheme, Attribute layout) {
   if (n < 1 || k < 1)
     return emitError() << "a weight is at least 1x1, not " << n << "x" << k;
   if (!getFloatKind(elementType))

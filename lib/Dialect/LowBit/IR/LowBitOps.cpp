@@ -82,9 +82,8 @@ SmallVector<ElementsAttr> WeightOp::getPlaneAttrs() {
 FailureOr<SmallVector<ArrayRef<char>>> WeightOp::getPlaneData() {
   SmallVector<ArrayRef<char>> data;
   for (ElementsAttr attr : getPlaneAttrs()) {
-    FailureOr<ArrayRef<char>> bytes = getRawBytes(attr, [&] {
-      return emitOpError("of layer '") << getLayer() << "': ";
-    });
+    FailureOr<ArrayRef<char>> bytes = getRawBytes(
+        attr, [&] { return emitOpError("of layer '") << getLayer() << "': "; });
     if (failed(bytes))
       return failure();
     data.push_back(*bytes);

@@ -28,12 +28,14 @@ takeBlob(const ArrayMap &tensors, StringRef key, ShapedType type,
          function_ref<InFlightDiagnostic()> emitError) {
   auto it = tensors.find(key.str());
   if (it == tensors.end()) {
-    emitError() << "the weights file has no tensor '" << key << "' for " << type;
+    emitError() << "the weights file has no tensor '" << key << "' for "
+                << type;
     return failure();
   }
   const HostArray &array = it->second;
   std::optional<DType> dtype = getDType(type.getElementType());
-  if (dtype != array.dtype || ArrayRef<int64_t>(array.shape) != type.getShape()) {
+  if (dtype != array.dtype ||
+      ArrayRef<int64_t>(array.shape) != type.getShape()) {
     auto diag = emitError();
     diag << "tensor '" << key << "' of the weights file is "
          << dtypeName(array.dtype) << " [";
@@ -64,8 +66,8 @@ static LogicalResult fillResources(ModuleOp module, const ArrayMap &tensors,
     if (attr.getRawHandle().getBlob() &&
         !(replace && tensors.contains(key.str())))
       return WalkResult::advance();
-    FailureOr<AsmResourceBlob> blob = takeBlob(
-        tensors, key, attr.getType(), [&] { return op.emitError(); });
+    FailureOr<AsmResourceBlob> blob =
+        takeBlob(tensors, key, attr.getType(), [&] { return op.emitError(); });
     if (failed(blob))
       return WalkResult::interrupt();
     manager.update(key, std::move(*blob));

@@ -74,15 +74,15 @@ static bool applyView(Operation *op, ConstantView &view) {
         strides[i] = view.strides[next++];
   } else if (auto generic = dyn_cast<linalg::GenericOp>(op)) {
     AffineMap map = generic.getIndexingMapsArray()[0];
-    for (auto [expr, stride] : llvm::zip_equal(map.getResults(), view.strides)) {
+    for (auto [expr, stride] :
+         llvm::zip_equal(map.getResults(), view.strides)) {
       if (auto dim = dyn_cast<AffineDimExpr>(expr))
         strides[dim.getPosition()] += stride;
       else if (!isZero(expr))
         return false;
     }
   } else if (auto expand = dyn_cast<tensor::ExpandShapeOp>(op)) {
-    for (auto [i, group] :
-         llvm::enumerate(expand.getReassociationIndices())) {
+    for (auto [i, group] : llvm::enumerate(expand.getReassociationIndices())) {
       int64_t stride = view.strides[i];
       for (int64_t dim : llvm::reverse(group)) {
         strides[dim] = stride;
@@ -154,8 +154,8 @@ std::optional<ConstantView> traceConstant(Value value) {
 /// Whether walking `view` in row-major order walks the whole constant in order.
 static bool isIdentity(const ConstantView &view) {
   int64_t stride = 1;
-  for (auto [extent, step] :
-       llvm::zip_equal(llvm::reverse(view.shape), llvm::reverse(view.strides))) {
+  for (auto [extent, step] : llvm::zip_equal(llvm::reverse(view.shape),
+                                             llvm::reverse(view.strides))) {
     if (extent == 1)
       continue;
     if (step != stride)

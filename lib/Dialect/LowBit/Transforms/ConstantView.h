@@ -26,8 +26,8 @@ struct ConstantView {
   }
 };
 
-/// Follows `value` through transposes, broadcasts, reshapes, slices and casts of
-/// static shape. Succeeds if a tensor constant stands at the end.
+/// Follows `value` through transposes, broadcasts, reshapes, slices and casts
+/// of static shape. Succeeds if a tensor constant stands at the end.
 std::optional<ConstantView> traceConstant(mlir::Value value);
 
 /// The value at the end of the same walk (itself if no such op defines it).

@@ -117,6 +117,11 @@ static bool isGather(Value value) {
 /// Why neither or both operands being constant is no linear layer.
 static std::string describeOperands(linalg::LinalgOp op) {
   DenseMap<Value, bool> known;
+  for (OpOperand *operand : op.getDpsInputOperands())
+    if (skipViews(operand->get()).getDefiningOp<arith::ConstantOp>())
+      return llvm::formatv("operand {0} is a constant that is read with a "
+                           "stride, as no [N, K] matrix - fold the slice first",
+                           operand->getOperandNumber());
   for (OpOperand *operand : op.getDpsInputOperands()) {
     Value source = skipViews(operand->get());
     if (auto argument = dyn_cast<BlockArgument>(source))
@@ -187,10 +192,11 @@ static bool classifyLoops(linalg::LinalgOp op, ArrayRef<int64_t> extents,
       return false;
     }
     if (!reduction && inInput && inWeight) {
-      why = llvm::formatv("each of {0} entries has a weight of its own (experts "
-                          "or a depthwise convolution), which the quantizers do "
-                          "not handle yet",
-                          extents[loop]);
+      why =
+          llvm::formatv("each of {0} entries has a weight of its own (experts "
+                        "or a depthwise convolution), which the quantizers do "
+                        "not handle yet",
+                        extents[loop]);
       return false;
     }
     if (!reduction && !inOutput) {

@@ -19,9 +19,9 @@ bool isContraction(mlir::linalg::LinalgOp op);
 
 /// A contraction with a constant operand, read as y = x * W^T.
 struct ConstantContraction {
-  unsigned inputIndex = 0;   ///< which operand is x
-  ConstantView weight;       ///< its shape is {n extents..., k extents...}
-  int64_t n = 1, k = 1;      ///< products of those extents
+  unsigned inputIndex = 0; ///< which operand is x
+  ConstantView weight;     ///< its shape is {n extents..., k extents...}
+  int64_t n = 1, k = 1;    ///< products of those extents
   llvm::SmallVector<unsigned> mLoops, nLoops, kLoops; ///< loops of the op
   /// Per dimension of x, and of the output: the loop that indexes it, or
   /// nullopt for a dimension of extent 1.
@@ -29,8 +29,8 @@ struct ConstantContraction {
 };
 
 /// Reads `op`, or says in `why` what keeps it from being a linear layer.
-std::optional<ConstantContraction>
-analyzeContraction(mlir::linalg::LinalgOp op, std::string &why);
+std::optional<ConstantContraction> analyzeContraction(mlir::linalg::LinalgOp op,
+                                                      std::string &why);
 
 } // namespace quantopt::lowbit
 

@@ -80,15 +80,14 @@ private:
 /// `value` permuted so that dimension i of the result is `permutation[i]`.
 static Value transpose(OpBuilder &b, Location loc, Value value,
                        ArrayRef<int64_t> permutation) {
-  if (llvm::equal(permutation,
-                  llvm::seq<int64_t>(0, permutation.size())))
+  if (llvm::equal(permutation, llvm::seq<int64_t>(0, permutation.size())))
     return value;
   SmallVector<OpFoldResult> sizes = tensor::getMixedSizes(b, loc, value);
   SmallVector<OpFoldResult> permuted;
   for (int64_t dim : permutation)
     permuted.push_back(sizes[dim]);
-  Value init = tensor::EmptyOp::create(b, loc, permuted,
-                                       getElementTypeOrSelf(value));
+  Value init =
+      tensor::EmptyOp::create(b, loc, permuted, getElementTypeOrSelf(value));
   return linalg::TransposeOp::create(b, loc, value, init, permutation)
       ->getResult(0);
 }
@@ -109,8 +108,8 @@ static Value reshape(OpBuilder &b, Location loc, Value value,
   }
   if (!from.hasStaticShape() || !type.hasStaticShape())
     return {};
-  auto flat = RankedTensorType::get({from.getNumElements()},
-                                    from.getElementType());
+  auto flat =
+      RankedTensorType::get({from.getNumElements()}, from.getElementType());
   auto all = [](int64_t rank) {
     SmallVector<ReassociationIndices> groups(1);
     llvm::append_range(groups[0], llvm::seq<int64_t>(0, rank));
@@ -148,9 +147,9 @@ static Value normalizeInput(OpBuilder &b, Location loc, Value input,
   llvm::sort(order, [&](int64_t a, int64_t b) { return rank(a) < rank(b); });
   unsigned leading = order.size();
   for (unsigned loop : contraction.kLoops)
-    order.push_back(llvm::find(contraction.inputLoops,
-                               std::optional<unsigned>(loop)) -
-                    contraction.inputLoops.begin());
+    order.push_back(
+        llvm::find(contraction.inputLoops, std::optional<unsigned>(loop)) -
+        contraction.inputLoops.begin());
   Value moved = transpose(b, loc, input, order);
   auto type = cast<RankedTensorType>(moved.getType());
   SmallVector<int64_t> shape(type.getShape().take_front(leading));
@@ -233,9 +232,9 @@ static FailureOr<bool> rewrite(linalg::LinalgOp op, LayerNames &names,
   }
   Value init = op.getDpsInits()[0];
   if (!isZeroTensor(init)) {
-    Value empty = tensor::EmptyOp::create(
-        b, loc, tensor::getMixedSizes(b, loc, result),
-        resultType.getElementType());
+    Value empty =
+        tensor::EmptyOp::create(b, loc, tensor::getMixedSizes(b, loc, result),
+                                resultType.getElementType());
     result = linalg::AddOp::create(b, loc, ValueRange{result, init}, empty)
                  ->getResult(0);
   }

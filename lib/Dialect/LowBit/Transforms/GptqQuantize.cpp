@@ -45,8 +45,7 @@ public:
     auto start = std::chrono::steady_clock::now();
     int64_t k = inputs[0].cols;
     factorOptions.groupLength = run.options().scheme.groupLength(k);
-    GptqFactor factor =
-        GptqFactor::make(accumulate(inputs), k, factorOptions);
+    GptqFactor factor = GptqFactor::make(accumulate(inputs), k, factorOptions);
     if (!factor.error().empty()) {
       const PlannedLayer &layer = run.plan().layers[linears[0]];
       return emitError(LinearOp(layer.linear).getLoc(), "inputs of layer '")
@@ -98,13 +97,18 @@ private:
       run.recordShared(index);
       return success();
     }
+    // Nothing is known of a layer whose inputs are all dead; GPTQ would store
+    // zeros.
+    if (factor.deadColumns() == layer.k)
+      return quantizeWithoutData(run, index,
+                                 "its inputs were all zero on the calibration "
+                                 "data: rounded to nearest");
     LinearOp linear = layer.linear;
     FailureOr<WeightValues> weight = readWeight(linear);
     if (failed(weight))
       return failure();
-    GptqResult result =
-        quantizeGptq(weight->values, layer.n, layer.k, run.options().scheme,
-                     factor, gptqOptions);
+    GptqResult result = quantizeGptq(weight->values, layer.n, layer.k,
+                                     run.options().scheme, factor, gptqOptions);
     if (!result.error.empty())
       return linear.emitError("layer '")
              << layer.name << "': " << result.error
@@ -117,6 +121,8 @@ private:
     row.fallback = result.fallback;
     if (result.keptRoundToNearest && row.fallback.empty())
       row.fallback = "rounding to nearest was better and is kept";
+    if (!isa<func::FuncOp>(linear->getParentOp()) && row.fallback.empty())
+      row.fallback = "in a branch or loop: calibrated where first reached";
     row.seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start)
             .count();
@@ -131,8 +137,8 @@ private:
   GptqOptions gptqOptions;
 };
 
-/// Lets go of the pages of all constants: MlirOptMain scans the whole input file
-/// once, and calibration reads each weight again when its turn comes.
+/// Lets go of the pages of all constants: MlirOptMain scans the whole input
+/// file once, and calibration reads each weight again when its turn comes.
 void releaseConstants(ModuleOp module) {
   module.walk([](arith::ConstantOp constant) {
     auto attr = dyn_cast<DenseResourceElementsAttr>(constant.getValue());
@@ -167,10 +173,11 @@ struct GptqQuantizePass
              << damp << ": expected a number from 0 to 1";
     if (blockSize < 1)
       return module.emitError("option block-size=")
-             << blockSize << ": expected a number of at least 1";
+             << int64_t(blockSize) << ": expected a number of at least 1";
     if (samples < 0)
       return module.emitError("option samples=")
-             << samples << ": expected a number of at least 1, or 0 for all";
+             << int64_t(samples)
+             << ": expected a number of at least 1, or 0 for all";
     GptqFactorOptions options;
     options.damp = damp;
     options.order = *order;
@@ -191,11 +198,12 @@ struct GptqQuantizePass
     }
     Result attached = attachedSamples(function);
     if (succeeded(attached) && !*attached)
-      return function.emitError("no calibration data: give calibration=FILE "
-                                "(.npy, .npz or .safetensors with the inputs of "
-                                "the entry function), attach it to the module "
-                                "with --lowbit-attach-data, or ask for "
-                                "calibration=none");
+      return function.emitError(
+          "no calibration data: give calibration=FILE "
+          "(.npy, .npz or .safetensors with the inputs of "
+          "the entry function), attach it to the module "
+          "with --lowbit-attach-data, or ask for "
+          "calibration=none");
     return attached;
   }
 
@@ -212,29 +220,37 @@ struct GptqQuantizePass
     if (failed(plan))
       return failure();
     QuantizationRun run(getArgument(), *options, std::move(*plan));
-    if (!*data)
-      return quantizeWithoutData(run, "no calibration data: rounded to nearest");
+    run.report().errorMeasure = *data ? "outputs" : "weights";
+    if (*data && failed(quantizeOn(**data, run, *factorOptions)))
+      return failure();
+    // Without data that is every layer; with it, those that stand behind a
+    // branch that no sample took.
+    if (failed(quantizeRestWithoutData(
+            run, *data ? "no calibration sample reached it: rounded to nearest"
+                       : "no calibration data: rounded to nearest")))
+      return failure();
+    return run.finish();
+  }
 
-    CalibrationSamples &used = **data;
-    run.report().errorMeasure = "outputs";
+  /// GPTQ on `used`, cut to the option samples.
+  LogicalResult quantizeOn(CalibrationSamples &used, QuantizationRun &run,
+                           const GptqFactorOptions &factorOptions) {
     run.report().samples =
         samples > 0 ? std::min<int64_t>(samples, used.count) : used.count;
     used.truncate(run.report().samples);
     releaseConstants(getOperation());
     GptqOptions gptqOptions;
-    gptqOptions.search = options->search;
+    gptqOptions.search = run.options().search;
     gptqOptions.blockSize = blockSize;
     gptqOptions.refinements = refine;
-    GptqClient client(run, *factorOptions, gptqOptions);
+    GptqClient client(run, factorOptions, gptqOptions);
     SmallVector<LinearOp> linears;
     for (const PlannedLayer &layer : run.plan().layers)
       linears.push_back(layer.linear);
     unsigned useThreads =
         threads ? threads : std::max(1u, std::thread::hardware_concurrency());
-    if (failed(calibrate(getOperation(), options->entry, linears, used,
-                         useThreads, client)))
-      return failure();
-    return run.finish();
+    return calibrate(getOperation(), run.options().entry, linears, used,
+                     useThreads, client);
   }
 
   void runOnOperation() override {

@@ -56,17 +56,16 @@ static Value narrow(OpBuilder &b, Location loc, Value value,
                     RankedTensorType type) {
   if (value.getType() == type)
     return value;
-  Value init =
-      tensor::EmptyOp::create(b, loc, tensor::getMixedSizes(b, loc, value),
-                              type.getElementType());
+  Value init = tensor::EmptyOp::create(
+      b, loc, tensor::getMixedSizes(b, loc, value), type.getElementType());
   AffineMap identity = b.getMultiDimIdentityMap(type.getRank());
   return linalg::GenericOp::create(
              b, loc, type, value, init, ArrayRef{identity, identity},
              SmallVector<utils::IteratorType>(type.getRank(),
                                               utils::IteratorType::parallel),
              [](OpBuilder &b, Location loc, ValueRange args) {
-               Value rounded = arith::TruncFOp::create(
-                   b, loc, args[1].getType(), args[0]);
+               Value rounded =
+                   arith::TruncFOp::create(b, loc, args[1].getType(), args[0]);
                linalg::YieldOp::create(b, loc, rounded);
              })
       .getResult(0);

@@ -1,4 +1,4 @@
-//===- QuantizationRun.cpp - What all quantizer passes do around the method -===//
+//===- QuantizationRun.cpp - Around the method ----------------------------===//
 //
 // Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
@@ -60,6 +60,7 @@ QuantizationRun::QuantizationRun(StringRef method,
                                  QuantizePlan plan)
     : quantizeOptions(options), quantizePlan(std::move(plan)),
       weights(quantizePlan.layers.size()),
+      recorded(quantizePlan.layers.size(), false),
       progress(options.progress, llvm::errs(), totalCost(quantizePlan)),
       wallStart(wallSeconds()), cpuStart(cpuSeconds(resourceUsage())) {
   modelReport.method = method;
@@ -79,6 +80,7 @@ void QuantizationRun::record(unsigned index, const QuantizedMatrix &matrix,
                              LayerReport row) {
   const PlannedLayer &layer = quantizePlan.layers[index];
   weights[index] = pack(matrix);
+  recorded[index] = true;
   row.name = layer.name;
   row.n = layer.n;
   row.k = layer.k;
@@ -92,6 +94,7 @@ void QuantizationRun::record(unsigned index, const QuantizedMatrix &matrix,
 void QuantizationRun::recordShared(unsigned index) {
   const PlannedLayer &layer = quantizePlan.layers[index];
   LayerReport row = modelReport.layers[*layer.leader];
+  recorded[index] = true;
   row.fallback = llvm::formatv("shares the weight of {0}", row.name);
   row.name = layer.name;
   row.seconds = 0;
@@ -109,8 +112,8 @@ static WeightOp createWeight(LinearOp linear, const PackedStorage &storage) {
   WeightType type = weightType(linear, storage.scheme);
   ArrayRef<uint8_t> data[] = {storage.codes, storage.scales, storage.offsets};
   SmallVector<NamedAttribute> planes;
-  for (auto [i, plane] : llvm::enumerate(
-           type.getScheme().getPlanes(type.getN(), type.getK()))) {
+  for (auto [i, plane] :
+       llvm::enumerate(type.getScheme().getPlanes(type.getN(), type.getK()))) {
     std::string key = llvm::formatv("{0}.{1}", linear.getName(), plane.name);
     ArrayRef<char> bytes(reinterpret_cast<const char *>(data[i].data()),
                          data[i].size());
@@ -175,41 +178,48 @@ static double sumOfSquares(std::span<const float> values) {
   return sum;
 }
 
-LogicalResult quantizeWithoutData(QuantizationRun &run, StringRef fallback) {
+LogicalResult quantizeWithoutData(QuantizationRun &run, unsigned index,
+                                  StringRef fallback) {
   const QuantizeOptions &options = run.options();
-  run.report().errorMeasure = "weights";
-  for (auto [i, layer] : llvm::enumerate(run.plan().layers)) {
-    if (layer.leader) {
-      run.recordShared(i);
-      continue;
-    }
-    double start = wallSeconds();
-    LinearOp linear = layer.linear;
-    FailureOr<WeightValues> weight = readWeight(linear);
-    if (failed(weight))
-      return failure();
-    std::string error = roundToNearestError(weight->values, layer.n, layer.k,
-                                            options.scheme);
-    if (!error.empty())
-      return linear.emitError("layer '")
-             << layer.name << "': " << error
-             << " - mend the model, or leave the layer out with option skip";
-    QuantizedMatrix matrix =
-        quantizeRoundToNearest(weight->values, layer.n, layer.k,
-                               options.scheme, options.search);
-    QuantizedMatrix plain = quantizeRoundToNearest(
-        weight->values, layer.n, layer.k, options.scheme,
-        {SearchKind::None, options.search.fullRange});
-    LayerReport row;
-    if (double reference = sumOfSquares(weight->values); reference > 0) {
-      row.relativeError = weightedError(matrix, weight->values) / reference;
-      row.rtnRelativeError = weightedError(plain, weight->values) / reference;
-    }
-    row.fallback = fallback;
-    row.seconds = wallSeconds() - start;
-    run.record(i, matrix, std::move(row));
+  const PlannedLayer &layer = run.plan().layers[index];
+  double start = wallSeconds();
+  LinearOp linear = layer.linear;
+  FailureOr<WeightValues> weight = readWeight(linear);
+  if (failed(weight))
+    return failure();
+  std::string error =
+      roundToNearestError(weight->values, layer.n, layer.k, options.scheme);
+  if (!error.empty())
+    return linear.emitError("layer '")
+           << layer.name << "': " << error
+           << " - mend the model, or leave the layer out with option skip";
+  QuantizedMatrix matrix = quantizeRoundToNearest(
+      weight->values, layer.n, layer.k, options.scheme, options.search);
+  QuantizedMatrix plain =
+      quantizeRoundToNearest(weight->values, layer.n, layer.k, options.scheme,
+                             {SearchKind::None, options.search.fullRange});
+  LayerReport row;
+  if (double reference = sumOfSquares(weight->values); reference > 0) {
+    row.relativeError = weightedError(matrix, weight->values) / reference;
+    row.rtnRelativeError = weightedError(plain, weight->values) / reference;
   }
-  return run.finish();
+  row.fallback = fallback;
+  row.seconds = wallSeconds() - start;
+  run.record(index, matrix, std::move(row));
+  return success();
+}
+
+LogicalResult quantizeRestWithoutData(QuantizationRun &run,
+                                      StringRef fallback) {
+  for (auto [i, layer] : llvm::enumerate(run.plan().layers)) {
+    if (run.isRecorded(i))
+      continue;
+    if (layer.leader)
+      run.recordShared(i);
+    else if (failed(quantizeWithoutData(run, i, fallback)))
+      return failure();
+  }
+  return success();
 }
 
 } // namespace quantopt::lowbit

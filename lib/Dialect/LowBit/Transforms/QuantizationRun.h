@@ -1,4 +1,4 @@
-//===- QuantizationRun.h - What all quantizer passes do around the method -*- C++ -*-===//
+//===- QuantizationRun.h - Around the method --------------------*- C++ -*-===//
 //
 // Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
@@ -33,6 +33,9 @@ public:
   /// Layer `index` uses the weight of an earlier one.
   void recordShared(unsigned index);
 
+  /// Whether layer `index` is done.
+  bool isRecorded(unsigned index) const { return recorded[index]; }
+
   /// The quantized weight of layer `index` (or of its leader); only once
   /// recorded.
   PackedMatrix weight(unsigned index) const;
@@ -46,14 +49,19 @@ private:
   QuantizePlan quantizePlan;
   ModelReport modelReport;
   std::vector<PackedStorage> weights;
+  std::vector<bool> recorded;
   Progress progress;
   double wallStart, cpuStart;
 };
 
-/// Quantizes every layer of `run` by rounding to nearest, without data. The
-/// report says `fallback` at each. Errors are of the weights.
-mlir::LogicalResult quantizeWithoutData(QuantizationRun &run,
+/// Quantizes layer `index` of `run` by rounding to nearest, without data. The
+/// report says `fallback`; its errors are of the weights.
+mlir::LogicalResult quantizeWithoutData(QuantizationRun &run, unsigned index,
                                         llvm::StringRef fallback);
+
+/// The same for all layers that are not recorded yet.
+mlir::LogicalResult quantizeRestWithoutData(QuantizationRun &run,
+                                            llvm::StringRef fallback);
 
 } // namespace quantopt::lowbit
 

@@ -1,4 +1,4 @@
-//===- QuantizeOptions.h - Options that all quantizer passes share -*- C++ -*-===//
+//===- QuantizeOptions.h - Options all quantizers share ---------*- C++ -*-===//
 //
 // Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception

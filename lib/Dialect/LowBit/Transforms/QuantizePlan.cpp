@@ -24,8 +24,7 @@ namespace quantopt::lowbit {
 /// What makes two constants the same data: the key of a resource (its type may
 /// differ by a reshape), else the attribute.
 static Attribute dataIdentity(arith::ConstantOp constant) {
-  if (auto resource =
-          dyn_cast<DenseResourceElementsAttr>(constant.getValue()))
+  if (auto resource = dyn_cast<DenseResourceElementsAttr>(constant.getValue()))
     return StringAttr::get(constant.getContext(),
                            resource.getRawHandle().getKey());
   return constant.getValue();
@@ -35,8 +34,7 @@ namespace {
 /// Sorts linears into planned and skipped.
 class Planner {
 public:
-  Planner(ModuleOp module, const QuantizeOptions &options)
-      : options(options) {
+  Planner(ModuleOp module, const QuantizeOptions &options) : options(options) {
     module.walk([&](arith::ConstantOp constant) {
       for (Operation *user : constant->getUsers())
         if (!isa<LinearOp>(user))
@@ -99,8 +97,7 @@ private:
 static std::string contractionName(Operation *op, unsigned ordinal) {
   for (Value operand : op->getOperands())
     if (std::optional<ConstantView> view = traceConstant(operand))
-      if (auto resource =
-              dyn_cast<DenseResourceElementsAttr>(view->data()))
+      if (auto resource = dyn_cast<DenseResourceElementsAttr>(view->data()))
         return resource.getRawHandle().getKey().str();
   return llvm::formatv("contraction.{0}", ordinal);
 }

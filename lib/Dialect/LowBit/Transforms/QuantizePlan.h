@@ -33,8 +33,8 @@ struct QuantizePlan {
 /// Finds the linears of `module` (which may be a raw import) and sorts every
 /// contraction in it into planned and skipped. Fails with a diagnostic if
 /// nothing is left to do.
-mlir::FailureOr<QuantizePlan>
-planQuantization(mlir::ModuleOp module, const QuantizeOptions &options);
+mlir::FailureOr<QuantizePlan> planQuantization(mlir::ModuleOp module,
+                                               const QuantizeOptions &options);
 
 /// A float weight as f32 [n, k]: in place where it is stored so, else a copy.
 struct WeightValues {
@@ -42,8 +42,8 @@ struct WeightValues {
   std::vector<float> storage;
 };
 
-/// Reads the weight of `linear`. Fails with a diagnostic that names the layer if
-/// its data is missing.
+/// Reads the weight of `linear`. Fails with a diagnostic that names the layer
+/// if its data is missing.
 mlir::FailureOr<WeightValues> readWeight(LinearOp linear);
 
 } // namespace quantopt::lowbit

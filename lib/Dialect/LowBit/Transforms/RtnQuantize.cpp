@@ -36,7 +36,10 @@ struct RtnQuantizePass
     if (failed(plan))
       return failure();
     QuantizationRun run(getArgument(), *options, std::move(*plan));
-    return quantizeWithoutData(run, /*fallback=*/"");
+    run.report().errorMeasure = "weights";
+    if (failed(quantizeRestWithoutData(run, /*fallback=*/"")))
+      return failure();
+    return run.finish();
   }
 
   void runOnOperation() override {

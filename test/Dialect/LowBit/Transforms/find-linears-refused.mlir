@@ -118,3 +118,16 @@ func.func @both_constant() -> tensor<2x3xf32> {
   %y = linalg.matmul ins(%x, %w : tensor<2x4xf32>, tensor<4x3xf32>) outs(%zero : tensor<2x3xf32>) -> tensor<2x3xf32>
   return %y : tensor<2x3xf32>
 }
+
+// -----
+
+// Every second column of a constant.
+// CHECK-LABEL: func @strided_slice
+func.func @strided_slice(%x: tensor<2x2xf32>) -> tensor<2x3xf32> {
+  %w = arith.constant dense_resource<w> : tensor<4x3xf32>
+  %s = tensor.extract_slice %w[0, 0] [2, 3] [2, 1] : tensor<4x3xf32> to tensor<2x3xf32>
+  %zero = arith.constant dense<0.0> : tensor<2x3xf32>
+  // CHECK: lowbit.refused = "operand 1 is a constant that is read with a stride
+  %y = linalg.matmul ins(%x, %s : tensor<2x2xf32>, tensor<2x3xf32>) outs(%zero : tensor<2x3xf32>) -> tensor<2x3xf32>
+  return %y : tensor<2x3xf32>
+}

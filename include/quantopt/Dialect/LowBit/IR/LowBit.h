@@ -1,4 +1,4 @@
-//===- LowBit.h - The lowbit dialect ------------------------------*- C++ -*-===//
+//===- LowBit.h - The lowbit dialect ----------------------------*- C++ -*-===//
 //
 // Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception

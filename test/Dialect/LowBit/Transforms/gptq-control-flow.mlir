@@ -1,0 +1,27 @@
+// RUN: quant-opt %s --gptq-quantize="progress=none report=%t.json" | FileCheck %s
+// RUN: FileCheck %s --check-prefix=JSON < %t.json
+
+// A layer behind a branch that no sample takes has no data; it is rounded to
+// nearest, and the report says so.
+// CHECK: lowbit.weight "always"
+// CHECK: lowbit.weight "never"
+func.func @main(%x: tensor<1x4xf32> {lowbit.calibration = dense<[[[1.0, 2.0, 3.0, 4.0]]]> : tensor<1x1x4xf32>}) -> tensor<1x2xf32> {
+  %w = arith.constant dense<[[0.0, 5.0, 10.0, 15.0], [15.0, 0.0, 1.0, 2.0]]> : tensor<2x4xf32>
+  %w2 = arith.constant dense<[[0.0, 5.0], [15.0, 2.0]]> : tensor<2x2xf32>
+  %c0 = arith.constant 0 : index
+  %zero = arith.constant 0.0 : f32
+  %y = lowbit.linear %x, %w {name = "always"} : (tensor<1x4xf32>, tensor<2x4xf32>) -> tensor<1x2xf32>
+  %first = tensor.extract %x[%c0, %c0] : tensor<1x4xf32>
+  %negative = arith.cmpf olt, %first, %zero : f32
+  %r = scf.if %negative -> tensor<1x2xf32> {
+    %z = lowbit.linear %y, %w2 {name = "never"} : (tensor<1x2xf32>, tensor<2x2xf32>) -> tensor<1x2xf32>
+    scf.yield %z : tensor<1x2xf32>
+  } else {
+    scf.yield %y : tensor<1x2xf32>
+  }
+  return %r : tensor<1x2xf32>
+}
+// JSON: "fallback": null
+// JSON: "name": "always"
+// JSON: "fallback": "no calibration sample reached it: rounded to nearest"
+// JSON: "name": "never"
