@@ -91,12 +91,6 @@ LogicalResult execution::lowerToLLVM(Compilation &compilation) {
   compilation.entry = nullptr; // replaced below
   if (failed(expandMath(module)))
     return failure();
-  compilation.barePointers = allShapesStatic(module);
-  for (auto function : module.getOps<func::FuncOp>())
-    if (function.isPublic() && !compilation.barePointers)
-      function->setAttr(LLVM::LLVMDialect::getEmitCWrapperAttrName(),
-                        UnitAttr::get(module.getContext()));
-
   PassManager passes(module.getContext());
   bufferization::buildBufferDeallocationPipeline(passes);
   passes.addPass(createConvertBufferizationToMemRefPass());
@@ -106,6 +100,12 @@ LogicalResult execution::lowerToLLVM(Compilation &compilation) {
   if (failed(passes.run(module)))
     return failure();
   removeStackScopes(module);
+  // Asked only now: deallocation in loops brings a helper of dynamic shapes.
+  compilation.barePointers = allShapesStatic(module);
+  for (auto function : module.getOps<func::FuncOp>())
+    if (function.isPublic() && !compilation.barePointers)
+      function->setAttr(LLVM::LLVMDialect::getEmitCWrapperAttrName(),
+                        UnitAttr::get(module.getContext()));
   passes.clear();
   passes.addNestedPass<func::FuncOp>(memref::createExpandStridedMetadataPass());
   passes.addPass(createLowerAffinePass());

@@ -151,6 +151,13 @@ LogicalResult execution::normalize(Compilation &compilation) {
     if (failed(applyPatternsGreedily(entry, std::move(patterns))))
       return failure();
   }
+  {
+    // arith and math ops on whole tensors.
+    PassManager passes(context);
+    passes.addNestedPass<func::FuncOp>(createConvertElementwiseToLinalgPass());
+    if (failed(passes.run(compilation.module)))
+      return failure();
+  }
   if (failed(generalize(entry)))
     return failure();
   {
