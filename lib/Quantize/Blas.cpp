@@ -47,6 +47,14 @@ void quantopt::multiply(int64_t m, int64_t n, int64_t k, float alpha,
               a.stride, b.data, b.stride, beta, c, strideC);
 }
 
+void quantopt::addSquare(int64_t n, int64_t rows, MatrixView a, float *c,
+                         int64_t strideC) {
+  if (n == 0 || rows == 0)
+    return;
+  cblas_ssyrk(CblasRowMajor, CblasUpper, CblasTrans, n, rows, 1.0f, a.data,
+              a.stride, 1.0f, c, strideC);
+}
+
 // Row-major lower is column-major upper: A = V^T V with V = L^T.
 
 bool quantopt::choleskyLower(double *a, int64_t k) {

@@ -38,6 +38,10 @@ void multiplyTransposed(int64_t m, int64_t n, int64_t k, float alpha,
 void multiply(int64_t m, int64_t n, int64_t k, float alpha, MatrixView a,
               MatrixView b, float beta, float *c, int64_t strideC);
 
+/// Adds a^T a to the upper triangle of c [n, n], for a [rows, n].
+void addSquare(int64_t n, int64_t rows, MatrixView a, float *c,
+               int64_t strideC);
+
 /// Overwrites the lower triangle of `a` [k, k], row-major, with L where
 /// a = L L^T. False if `a` is not positive definite.
 bool choleskyLower(double *a, int64_t k);

@@ -14,21 +14,10 @@
 #include "Blas.h"
 
 #include <algorithm>
-#include <cblas.h>
 
 using namespace quantopt;
 
 static constexpr int64_t kTile = 256;
-
-/// Adds a^T a to the upper triangle of c [n, n], for a [rows, n]; both have
-/// lines of `stride`.
-static void addSquare(int64_t n, int64_t rows, const float *a, float *c,
-                      int64_t stride) {
-  if (n == 0 || rows == 0)
-    return;
-  cblas_ssyrk(CblasRowMajor, CblasUpper, CblasTrans, n, rows, 1.0f, a, stride,
-              1.0f, c, stride);
-}
 
 /// As few tiles as cover k, of equal length: a short last one is slow.
 static int64_t tileLength(int64_t k) {
@@ -57,7 +46,7 @@ void HessianAccumulator::add(std::span<const RowBlock> samples) {
     for (const RowBlock &sample : samples) {
       // On the diagonal half of the products would be of no use.
       if (row == column)
-        addSquare(width, sample.rows, sample.data + column, to, k);
+        addSquare(width, sample.rows, {sample.data + column, k}, to, k);
       else
         multiplyTransposed(height, width, sample.rows, 1.0f,
                            {sample.data + row, k}, {sample.data + column, k},

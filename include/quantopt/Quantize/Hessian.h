@@ -27,9 +27,9 @@ struct RowBlock {
 
 /// Sums X^T X in f32 over blocks of rows.
 ///
-/// The upper triangle is cut into fixed tiles of 256 x 256. Tiles are shared
-/// out to OpenMP threads, and each walks all samples in the order given: the
-/// result is the same for any number of threads.
+/// The upper triangle is cut into fixed tiles of at most 256 x 256. Tiles are
+/// shared out to OpenMP threads, and each walks all samples in the order given:
+/// the result is the same for any number of threads.
 class HessianAccumulator {
 public:
   explicit HessianAccumulator(int64_t k);

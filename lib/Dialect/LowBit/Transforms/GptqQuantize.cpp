@@ -93,7 +93,12 @@ private:
   LogicalResult quantize(unsigned index, const GptqFactor &factor,
                          std::chrono::steady_clock::time_point start) {
     const PlannedLayer &layer = run.plan().layers[index];
+    if (run.isRecorded(index))
+      return success();
     if (layer.leader) {
+      // Behind a branch the leader may not have been reached, or not yet.
+      if (failed(quantize(*layer.leader, factor, start)))
+        return failure();
       run.recordShared(index);
       return success();
     }

@@ -12,6 +12,7 @@
 #include "quantopt/Quantize/RoundToNearest.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "llvm/Support/FormatVariadic.h"
 
 #include <sys/resource.h>
@@ -106,9 +107,15 @@ PackedMatrix QuantizationRun::weight(unsigned index) const {
   return weights[quantizePlan.layers[index].leader.value_or(index)].view();
 }
 
-/// A lowbit.weight in front of `linear` with the planes of `storage`.
-static WeightOp createWeight(LinearOp linear, const PackedStorage &storage) {
+/// A lowbit.weight for `linear` with the planes of `storage`: in front of it,
+/// or at the start of the function if others share it, so that it dominates
+/// them.
+static WeightOp createWeight(LinearOp linear, const PackedStorage &storage,
+                             bool isShared) {
   OpBuilder b(linear);
+  if (isShared)
+    b.setInsertionPointToStart(
+        &linear->getParentOfType<func::FuncOp>().getBody().front());
   WeightType type = weightType(linear, storage.scheme);
   ArrayRef<uint8_t> data[] = {storage.codes, storage.scales, storage.offsets};
   SmallVector<NamedAttribute> planes;
@@ -126,6 +133,10 @@ static WeightOp createWeight(LinearOp linear, const PackedStorage &storage) {
 
 LogicalResult QuantizationRun::finish() {
   std::vector<WeightOp> ops(weights.size());
+  std::vector<bool> isShared(weights.size(), false);
+  for (const PlannedLayer &layer : quantizePlan.layers)
+    if (layer.leader)
+      isShared[*layer.leader] = true;
   double bits = 0, count = 0;
   for (auto [i, layer] : llvm::enumerate(quantizePlan.layers)) {
     LinearOp linear = layer.linear;
@@ -134,7 +145,7 @@ LogicalResult QuantizationRun::finish() {
     if (layer.leader) {
       ops[i] = ops[*layer.leader];
     } else {
-      ops[i] = createWeight(linear, weights[i]);
+      ops[i] = createWeight(linear, weights[i], isShared[i]);
       modelReport.bytesBefore += blobSize(type);
       modelReport.bytesAfter += weights[i].codes.size() +
                                 weights[i].scales.size() +
