@@ -15,24 +15,10 @@
 #ifndef QUANTOPT_LIB_QUANTIZE_LANES_H
 #define QUANTOPT_LIB_QUANTIZE_LANES_H
 
+#include "quantopt/Quantize/TargetClones.h"
+
 #include <cstdint>
 #include <cstring>
-
-/// Compiles a function for several levels of x86-64 and picks one at load time.
-/// Only on functions with vector loops: each copy costs space. Not under a
-/// sanitizer, whose runtime is not up yet when the choice is made. May be
-/// defined from outside to compile for one level only.
-#ifndef QUANTOPT_CLONES
-#if defined(__x86_64__) && defined(__ELF__) &&                                 \
-    !__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer) &&   \
-    !__has_feature(memory_sanitizer) &&                                        \
-    !__has_feature(undefined_behavior_sanitizer)
-#define QUANTOPT_CLONES                                                        \
-  __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define QUANTOPT_CLONES
-#endif
-#endif
 
 /// For helpers of such functions: they must be compiled for its level.
 #define QUANTOPT_INLINE static inline __attribute__((always_inline))

@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "quantopt/Quantize/TargetClones.h"
 #include "quantopt/Runtime/Matrix.h"
 
 #include <bit>
@@ -15,17 +16,6 @@ using namespace quantopt;
 // Integer arithmetic only, without branches: the compiler vectorises it for
 // any target, and the same bits come out everywhere. On x86 a copy for the
 // wider vectors is chosen at load time.
-#if defined(__x86_64__) && defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
-#if __has_feature(address_sanitizer)
-#define QUANTOPT_CLONES
-#else
-#define QUANTOPT_CLONES                                                        \
-  __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#endif
-#else
-#define QUANTOPT_CLONES
-#endif
-
 static inline float halfToFloat(uint16_t half) {
   uint32_t sign = uint32_t(half & 0x8000) << 16;
   uint32_t magnitude = half & 0x7fff;

@@ -11,6 +11,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "quantopt/Runtime/LogSoftmax.h"
+#include "quantopt/Quantize/TargetClones.h"
 
 #include <algorithm>
 #include <cmath>
@@ -21,20 +22,6 @@
 
 using namespace quantopt;
 
-// Compiled for several levels of x86-64, one of which is chosen at load time;
-// not under a sanitizer, whose runtime is not up yet at that point.
-#if defined(__x86_64__) && defined(__clang__) && defined(__ELF__)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) ||     \
-    __has_feature(memory_sanitizer) ||                                         \
-    __has_feature(undefined_behavior_sanitizer)
-#define QUANTOPT_CLONES
-#else
-#define QUANTOPT_CLONES                                                        \
-  __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#endif
-#else
-#define QUANTOPT_CLONES
-#endif
 /// For helpers of such functions: they must be compiled for its level. Vectors
 /// pass through references, as wide ones have no common calling convention.
 #define QUANTOPT_INLINE static inline __attribute__((always_inline))

@@ -15,7 +15,6 @@ include "mlir/Interfaces/SideEffectInterfaces.td"
 class LowBit_Op<string mnemonic, list<Trait> traits = []>
     : Op<LowBit_Dialect, mnemonic, traits>;
 
-def LowBit_Float : FloatOfWidths<[16, 32]>;
 def LowBit_AnyFloat : AnyTypeOf<[F32, F16, BF16], "f32, f16 or bf16">;
 def LowBit_Tensor : RankedTensorOf<[LowBit_AnyFloat]>;
 
