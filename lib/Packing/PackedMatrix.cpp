@@ -18,8 +18,8 @@
 
 using namespace quantopt;
 
-PlaneSizes quantopt::planeSizes(const AffineScheme &scheme, int64_t n,
-                                int64_t k, CodeOrder order) {
+PlaneSizes quantopt::planeSizes(const Scheme &scheme, int64_t n, int64_t k,
+                                CodeOrder order) {
   int64_t rows = scheme.scaleRows(n), groups = scheme.numGroups(k);
   PlaneSizes sizes;
   sizes.codes = codeOrderEntry(order).planeBytes(n, k, scheme.bits);
@@ -86,7 +86,7 @@ static std::vector<float> readFloats(FloatKind kind,
 }
 
 PackedStorage quantopt::pack(const QuantizedMatrix &matrix, CodeOrder order) {
-  const AffineScheme &scheme = matrix.scheme;
+  const Scheme &scheme = matrix.scheme;
   PackedStorage result{scheme, matrix.n, matrix.k, {}, {}, {}, order};
   result.codes.resize(planeSizes(scheme, matrix.n, matrix.k, order).codes);
   codeOrderEntry(order).pack(matrix.codes.data(), matrix.n, matrix.k,
@@ -103,7 +103,7 @@ PackedStorage quantopt::pack(const QuantizedMatrix &matrix, CodeOrder order) {
 }
 
 QuantizedMatrix quantopt::unpack(const PackedMatrix &matrix) {
-  const AffineScheme &scheme = matrix.scheme;
+  const Scheme &scheme = matrix.scheme;
   int64_t n = matrix.n, k = matrix.k;
   QuantizedMatrix result;
   result.scheme = scheme;
@@ -138,7 +138,7 @@ static float readZero(const uint8_t *row, int64_t rowBytes, int64_t group,
 /// The offset that stands beside scale (`scaleRow`, `group`).
 static float readOffset(const PackedMatrix &matrix, int64_t scaleRow,
                         int64_t group) {
-  const AffineScheme &scheme = matrix.scheme;
+  const Scheme &scheme = matrix.scheme;
   int64_t groups = scheme.numGroups(matrix.k);
   if (scheme.zero == ZeroKind::Symmetric)
     return 0;
@@ -152,7 +152,7 @@ static float readOffset(const PackedMatrix &matrix, int64_t scaleRow,
 
 void quantopt::dequantizeRows(const PackedMatrix &matrix, int64_t rowBegin,
                               int64_t rowEnd, float *out) {
-  const AffineScheme &scheme = matrix.scheme;
+  const Scheme &scheme = matrix.scheme;
   const CodeOrderEntry &order = codeOrderEntry(matrix.order);
   int64_t k = matrix.k, length = scheme.groupLength(k);
   int64_t groups = scheme.numGroups(k);

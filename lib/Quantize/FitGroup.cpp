@@ -27,7 +27,7 @@ namespace {
 /// The search in one group. `center` is 0 but for ZeroKind::Minimum.
 class Fitter {
 public:
-  Fitter(const FitGroup &group, const AffineScheme &scheme,
+  Fitter(const FitGroup &group, const Scheme &scheme,
          const SearchOptions &options)
       : group(group), scheme(scheme), options(options),
         largest(static_cast<float>(scheme.maxCode())),
@@ -52,7 +52,7 @@ private:
   void searchRanges();
 
   const FitGroup &group;
-  const AffineScheme &scheme;
+  const Scheme &scheme;
   const SearchOptions &options;
   float largest, middle;
   ScaleAndOffset best;
@@ -220,8 +220,7 @@ ScaleAndOffset Fitter::run() {
   return best;
 }
 
-ScaleAndOffset quantopt::fitGroup(const FitGroup &group,
-                                  const AffineScheme &scheme,
+ScaleAndOffset quantopt::fitGroup(const FitGroup &group, const Scheme &scheme,
                                   const SearchOptions &options) {
   return Fitter(group, scheme, options).run();
 }

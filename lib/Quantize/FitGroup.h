@@ -28,7 +28,7 @@ float roundScale(FloatKind kind, double scale);
 
 /// The parameters of a prepared group; centered for ZeroKind::Minimum, not
 /// otherwise.
-ScaleAndOffset fitGroup(const FitGroup &group, const AffineScheme &scheme,
+ScaleAndOffset fitGroup(const FitGroup &group, const Scheme &scheme,
                         const SearchOptions &options);
 
 } // namespace quantopt

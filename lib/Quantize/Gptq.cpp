@@ -36,8 +36,7 @@ struct Candidate {
 } // namespace
 
 static std::string findDefect(std::span<const float> w, int64_t n, int64_t k,
-                              const AffineScheme &scheme,
-                              const GptqFactor &factor,
+                              const Scheme &scheme, const GptqFactor &factor,
                               const GptqOptions &options) {
   if (!factor.error().empty())
     return factor.error();
@@ -103,7 +102,7 @@ static void keepBetterRows(Candidate &best, Candidate &other,
 }
 
 GptqResult quantopt::quantizeGptq(std::span<const float> w, int64_t n,
-                                  int64_t k, const AffineScheme &scheme,
+                                  int64_t k, const Scheme &scheme,
                                   const GptqFactor &factor,
                                   const GptqOptions &options) {
   GptqResult result;

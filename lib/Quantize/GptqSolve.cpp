@@ -69,9 +69,8 @@ QUANTOPT_CLONES static void solveBlockZero(const ColumnBlock &block) {
 
 /// All columns of the rows that `space` holds.
 static void solveRows(RowsAsColumns &space, std::vector<float> &errors,
-                      std::vector<GroupRows> &groups,
-                      const AffineScheme &scheme, const GptqFactor &factor,
-                      int64_t blockSize) {
+                      std::vector<GroupRows> &groups, const Scheme &scheme,
+                      const GptqFactor &factor, int64_t blockSize) {
   int64_t k = factor.size(), padded = space.padded;
   space.codes.resize(k * padded);
   errors.resize(blockSize * padded);
@@ -101,7 +100,7 @@ static void solveRows(RowsAsColumns &space, std::vector<float> &errors,
 }
 
 QuantizedMatrix quantopt::solveGptq(std::span<const float> w, int64_t n,
-                                    int64_t k, const AffineScheme &scheme,
+                                    int64_t k, const Scheme &scheme,
                                     const GroupParameters &parameters,
                                     const GptqFactor &factor,
                                     int64_t blockSize) {

@@ -19,7 +19,7 @@ namespace quantopt {
 /// The GPTQ codes of `w` [n, k], in which dead columns are 0 already. `factor`
 /// must hold a U; `blockSize` is at least 1.
 QuantizedMatrix solveGptq(std::span<const float> w, int64_t n, int64_t k,
-                          const AffineScheme &scheme,
+                          const Scheme &scheme,
                           const GroupParameters &parameters,
                           const GptqFactor &factor, int64_t blockSize);
 

@@ -69,7 +69,7 @@ QUANTOPT_CLONES static void sweepBlockZero(const SweepBlock &block) {
 
 /// `values` holds Q and `gradients` R of the rows in `space`.
 static void sweepRows(RowsAsColumns &space, std::vector<float> &values,
-                      std::vector<float> &gradients, const AffineScheme &scheme,
+                      std::vector<float> &gradients, const Scheme &scheme,
                       std::span<const int64_t> order, const float *hessian) {
   int64_t k = order.size(), padded = space.padded;
   GroupRows groups[kColumnBlock];

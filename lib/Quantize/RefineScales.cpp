@@ -69,7 +69,7 @@ private:
 
   const QuantizedMatrix &matrix;
   std::span<const float> w;
-  const AffineScheme &scheme;
+  const Scheme &scheme;
   int64_t k, length, groups, unknowns;
   double middle;
   std::vector<float> hessian;

@@ -17,7 +17,7 @@
 using namespace quantopt;
 
 std::string quantopt::roundToNearestError(std::span<const float> w, int64_t n,
-                                          int64_t k, const AffineScheme &scheme,
+                                          int64_t k, const Scheme &scheme,
                                           std::span<const float> importance) {
   std::string error = scheme.verify();
   if (!error.empty())
@@ -44,7 +44,7 @@ std::string quantopt::roundToNearestError(std::span<const float> w, int64_t n,
 
 QuantizedMatrix quantopt::quantizeWithParameters(std::span<const float> w,
                                                  int64_t n, int64_t k,
-                                                 const AffineScheme &scheme,
+                                                 const Scheme &scheme,
                                                  GroupParameters parameters) {
   QuantizedMatrix result;
   result.scheme = scheme;
@@ -70,7 +70,7 @@ QuantizedMatrix quantopt::quantizeWithParameters(std::span<const float> w,
 }
 
 QuantizedMatrix quantopt::quantizeRoundToNearest(
-    std::span<const float> w, int64_t n, int64_t k, const AffineScheme &scheme,
+    std::span<const float> w, int64_t n, int64_t k, const Scheme &scheme,
     const SearchOptions &options, std::span<const float> importance) {
   if (!roundToNearestError(w, n, k, scheme, importance).empty()) {
     QuantizedMatrix empty;

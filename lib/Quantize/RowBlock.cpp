@@ -21,7 +21,7 @@ void RowsAsColumns::begin(int64_t block, int64_t n) {
   padded = roundUpToLanes(rows);
 }
 
-void RowsAsColumns::loadGroups(const AffineScheme &scheme,
+void RowsAsColumns::loadGroups(const Scheme &scheme,
                                std::span<const float> scalePlane,
                                std::span<const float> offsetPlane, int64_t k) {
   int64_t groups = scheme.numGroups(k);
@@ -43,7 +43,7 @@ void RowsAsColumns::loadGroups(const AffineScheme &scheme,
   }
 }
 
-GroupRows RowsAsColumns::groupOf(const AffineScheme &scheme, int64_t column,
+GroupRows RowsAsColumns::groupOf(const Scheme &scheme, int64_t column,
                                  int64_t k) const {
   int64_t at = column / scheme.groupLength(k) * kRowBlock;
   return {scales.data() + at, inverses.data() + at, offsets.data() + at};

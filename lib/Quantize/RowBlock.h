@@ -41,11 +41,10 @@ struct RowsAsColumns {
   /// Starts on the rows of block `block` of n.
   void begin(int64_t block, int64_t n);
   /// Lays out the parameters of its rows by group.
-  void loadGroups(const AffineScheme &scheme, std::span<const float> scalePlane,
+  void loadGroups(const Scheme &scheme, std::span<const float> scalePlane,
                   std::span<const float> offsetPlane, int64_t k);
   /// The parameters of original column `column`.
-  GroupRows groupOf(const AffineScheme &scheme, int64_t column,
-                    int64_t k) const;
+  GroupRows groupOf(const Scheme &scheme, int64_t column, int64_t k) const;
   /// Copies its rows of `w` [n, k] into `to` [k, padded], in `order`.
   void gather(std::vector<float> &to, const float *w,
               std::span<const int64_t> order) const;

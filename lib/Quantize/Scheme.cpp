@@ -20,7 +20,7 @@
 
 using namespace quantopt;
 
-double AffineScheme::bitsPerWeight(int64_t n, int64_t k) const {
+double Scheme::bitsPerWeight(int64_t n, int64_t k) const {
   if (n <= 0 || k <= 0)
     return 0;
   double perGroup = bitWidth(scaleType);
@@ -32,7 +32,7 @@ double AffineScheme::bitsPerWeight(int64_t n, int64_t k) const {
   return bits + perGroup * groups / (static_cast<double>(n) * k);
 }
 
-std::string AffineScheme::verify() const {
+std::string Scheme::verify() const {
   if (bits < 2 || bits > 8)
     return "bits must be 2 to 8, but is " + std::to_string(bits);
   if (granularity == Granularity::Group && groupSize < 1)
@@ -41,7 +41,7 @@ std::string AffineScheme::verify() const {
 }
 
 static std::string verifyGroups(const QuantizedMatrix &matrix) {
-  const AffineScheme &scheme = matrix.scheme;
+  const Scheme &scheme = matrix.scheme;
   bool symmetric = scheme.zero == ZeroKind::Symmetric;
   size_t groups = scheme.scaleRows(matrix.n) * scheme.numGroups(matrix.k);
   if (matrix.scales.size() != groups)
@@ -141,9 +141,8 @@ QUANTOPT_CLONES static void dequantizeZero(const uint8_t *codes, int64_t count,
   dequantizeLoop<false>(codes, count, scale, zero, out);
 }
 
-void quantopt::dequantizeGroup(const AffineScheme &scheme, float scale,
-                               float offset, std::span<const uint8_t> codes,
-                               float *out) {
+void quantopt::dequantizeGroup(const Scheme &scheme, float scale, float offset,
+                               std::span<const uint8_t> codes, float *out) {
   if (scheme.zero == ZeroKind::Minimum)
     return dequantizeMinimum(codes.data(), codes.size(), scale, offset, out);
   if (scheme.zero == ZeroKind::Symmetric)
@@ -153,7 +152,7 @@ void quantopt::dequantizeGroup(const AffineScheme &scheme, float scale,
 
 void quantopt::dequantizeRows(const QuantizedMatrix &matrix, int64_t rowBegin,
                               int64_t rowEnd, std::span<float> out) {
-  const AffineScheme &scheme = matrix.scheme;
+  const Scheme &scheme = matrix.scheme;
   int64_t k = matrix.k;
   int64_t length = scheme.groupLength(k), groups = scheme.numGroups(k);
   bool shared = scheme.granularity == Granularity::Tensor;

@@ -43,7 +43,7 @@ static void appendWeights(std::vector<float> &plane,
 
 /// One group over all rows and columns.
 static GroupParameters fitTensor(std::span<const float> w, int64_t n, int64_t k,
-                                 const AffineScheme &scheme,
+                                 const Scheme &scheme,
                                  const SearchOptions &options,
                                  std::span<const float> importance) {
   std::vector<float> repeated;
@@ -68,7 +68,7 @@ static GroupParameters fitTensor(std::span<const float> w, int64_t n, int64_t k,
 }
 
 GroupParameters quantopt::fitParameters(std::span<const float> w, int64_t n,
-                                        int64_t k, const AffineScheme &scheme,
+                                        int64_t k, const Scheme &scheme,
                                         const SearchOptions &options,
                                         std::span<const float> importance) {
   if (n == 0 || k == 0)
@@ -141,9 +141,8 @@ QUANTOPT_CLONES static void chooseCodesLoop(const float *values, int64_t count,
   }
 }
 
-void quantopt::chooseCodes(const AffineScheme &scheme, float scale,
-                           float offset, std::span<const float> values,
-                           uint8_t *codes) {
+void quantopt::chooseCodes(const Scheme &scheme, float scale, float offset,
+                           std::span<const float> values, uint8_t *codes) {
   float inverse = scale == 0 ? 0.0f : 1.0f / scale;
   float largest = static_cast<float>(scheme.maxCode());
   float base = 0, zero = offset;

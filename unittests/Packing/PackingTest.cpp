@@ -79,8 +79,7 @@ TEST(Dense, AllWidthsAndSizes) {
 }
 
 TEST(PackedMatrix, Sizes) {
-  AffineScheme scheme{3, Granularity::Group, 64, ZeroKind::Integer,
-                      FloatKind::F16};
+  Scheme scheme{3, Granularity::Group, 64, ZeroKind::Integer, FloatKind::F16};
   PlaneSizes sizes = planeSizes(scheme, 5, 130);
   EXPECT_EQ(sizes.codes, 5 * 49);
   EXPECT_EQ(sizes.scales, 5 * 3 * 2);
@@ -99,7 +98,7 @@ TEST(PackedMatrix, Sizes) {
 TEST(PackedMatrix, UnpackIsTheInverseAndRowsAgree) {
   std::mt19937 engine(4);
   for (int trial = 0; trial < 400; ++trial) {
-    AffineScheme scheme = randomScheme(engine);
+    Scheme scheme = randomScheme(engine);
     int64_t n = 1 + engine() % 6;
     int64_t k = 1 + engine() % (trial % 40 == 0 ? 9000 : 200);
     std::vector<float> w = randomFloats(n * k, trial);
@@ -118,7 +117,7 @@ TEST(PackedMatrix, UnpackIsTheInverseAndRowsAgree) {
 }
 
 TEST(PackedMatrix, VerifyPlanes) {
-  AffineScheme scheme;
+  Scheme scheme;
   QuantizedMatrix q =
       quantizeRoundToNearest(randomFloats(3 * 70, 1), 3, 70, scheme, {});
   PackedStorage good = pack(q), bad = good;

@@ -89,9 +89,8 @@ bool slowObq(QuantizedMatrix &q, int64_t row, std::vector<double> w,
   return true;
 }
 
-void compareWithObq(ActOrder order, int64_t n, int64_t k,
-                    const AffineScheme &scheme, int64_t blockSize,
-                    unsigned seed) {
+void compareWithObq(ActOrder order, int64_t n, int64_t k, const Scheme &scheme,
+                    int64_t blockSize, unsigned seed) {
   std::vector<float> w = randomFloats(n * k, seed);
   std::vector<float> h =
       slowHessian(correlatedInputs(3 * k, k, seed + 50), 3 * k, k);
@@ -134,7 +133,7 @@ TEST(Gptq, EqualsOptimalBrainQuantization) {
     for (ZeroKind zero : kZeroKinds)
       for (int64_t k : {1, 2, 5, 12, 33})
         for (int64_t blockSize : {1, 3, 128}) {
-          AffineScheme scheme{3, Granularity::Group, 4, zero, FloatKind::F32};
+          Scheme scheme{3, Granularity::Group, 4, zero, FloatKind::F32};
           compareWithObq(order, 20, k, scheme, blockSize, 100 + k);
         }
 }
@@ -143,8 +142,8 @@ TEST(Gptq, BetweenTheBestAndRoundToNearest) {
   // All codes of a row of three 2-bit weights.
   int64_t n = 2, k = 3, better = 0;
   for (unsigned seed = 0; seed < 60; ++seed) {
-    AffineScheme scheme{2, Granularity::Channel, 1, kZeroKinds[seed % 3],
-                        FloatKind::F16};
+    Scheme scheme{2, Granularity::Channel, 1, kZeroKinds[seed % 3],
+                  FloatKind::F16};
     std::vector<float> w = randomFloats(n * k, seed);
     std::vector<float> h = slowHessian(correlatedInputs(9, k, seed), 9, k);
     GptqFactor factor = GptqFactor::make(h, k);
@@ -177,7 +176,7 @@ TEST(Gptq, PaysOnCorrelatedInputs) {
   std::vector<float> h = slowHessian(correlatedInputs(600, k, 2), 600, k);
   GptqFactor factor = GptqFactor::make(h, k);
   for (ZeroKind zero : kZeroKinds) {
-    AffineScheme scheme;
+    Scheme scheme;
     scheme.zero = zero;
     GptqOptions options;
     options.keepBetter = false;
@@ -197,7 +196,7 @@ TEST(Gptq, NeverWorseThanRoundToNearest) {
   std::mt19937 engine(5);
   const int64_t sizes[] = {1, 2, 15, 16, 31, 64, 100, 129};
   for (int trial = 0; trial < 300; ++trial) {
-    AffineScheme scheme = randomScheme(engine);
+    Scheme scheme = randomScheme(engine);
     int64_t n = sizes[engine() % 8], k = sizes[engine() % 8];
     int64_t rows = 1 + engine() % (2 * k);
     std::vector<float> w = randomFloats(n * k, trial);
@@ -261,7 +260,7 @@ TEST(Gptq, DeadColumns) {
   EXPECT_EQ(factor.deadColumns(), 2);
   EXPECT_EQ(factor.attempts(), 1);
   for (ZeroKind zero : kZeroKinds) {
-    AffineScheme scheme{4, Granularity::Group, 16, zero, FloatKind::F16};
+    Scheme scheme{4, Granularity::Group, 16, zero, FloatKind::F16};
     GptqResult result = quantizeGptq(w, n, k, scheme, factor);
     ASSERT_EQ(result.error, "");
     EXPECT_EQ(result.deadColumns, 2);
@@ -315,7 +314,7 @@ TEST(Gptq, ThreadsDoNotCount) {
   std::vector<float> w = randomFloats(n * k, 1);
   std::vector<float> h = slowHessian(correlatedInputs(400, k, 2), 400, k);
   for (ZeroKind zero : kZeroKinds) {
-    AffineScheme scheme;
+    Scheme scheme;
     scheme.zero = zero;
     GptqResult one;
     for (int threads = 1; threads <= 4; ++threads) {

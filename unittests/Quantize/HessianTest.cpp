@@ -82,7 +82,7 @@ TEST(ErrorMeasure, EqualsBruteForce) {
 
 TEST(ErrorMeasure, OfAQuantizedMatrix) {
   int64_t n = 9, k = 50;
-  AffineScheme scheme;
+  Scheme scheme;
   std::vector<float> w = randomFloats(n * k, 1);
   std::vector<float> importance = randomFloats(k, 2);
   for (float &value : importance)

@@ -92,7 +92,7 @@ TEST(Refine, SweepEqualsSlowCoordinateDescent) {
   for (ZeroKind zero : kZeroKinds)
     for (int64_t k : {1, 6, 40, 130}) {
       Problem p(20, k, 10 + k);
-      AffineScheme scheme{3, Granularity::Channel, 1, zero, FloatKind::F32};
+      Scheme scheme{3, Granularity::Channel, 1, zero, FloatKind::F32};
       if (k == 1 && zero == ZeroKind::Minimum)
         continue; // one value: any code stands for it
       QuantizedMatrix start = quantizeRoundToNearest(p.w, p.n, k, scheme, {});
@@ -119,7 +119,7 @@ TEST(Refine, SweepEqualsSlowCoordinateDescent) {
 TEST(Refine, ScalesAreAtTheMinimum) {
   for (ZeroKind zero : kZeroKinds) {
     Problem p(6, 50, 4);
-    AffineScheme scheme{4, Granularity::Group, 16, zero, FloatKind::F32};
+    Scheme scheme{4, Granularity::Group, 16, zero, FloatKind::F32};
     QuantizedMatrix start =
         quantizeRoundToNearest(p.w, p.n, p.k, scheme, {SearchKind::None});
     QuantizedMatrix fitted = refitScales(start, p.w, p.factor);
@@ -149,7 +149,7 @@ TEST(Refine, ScalesAreAtTheMinimum) {
 TEST(Refine, PaysAfterGptq) {
   Problem p(64, 160, 5);
   for (ZeroKind zero : kZeroKinds) {
-    AffineScheme scheme;
+    Scheme scheme;
     scheme.zero = zero;
     GptqOptions options;
     double before =
@@ -171,7 +171,7 @@ TEST(Refine, OddShapesAndDeadColumns) {
   std::mt19937 engine(6);
   const int64_t sizes[] = {1, 2, 15, 16, 31, 64, 100, 129};
   for (int trial = 0; trial < 200; ++trial) {
-    AffineScheme scheme = randomScheme(engine);
+    Scheme scheme = randomScheme(engine);
     int64_t n = sizes[engine() % 8], k = sizes[engine() % 8];
     std::vector<float> x = correlatedInputs(2 * k, k, trial);
     for (int64_t i = 0; i < 2 * k; ++i)
@@ -195,7 +195,7 @@ TEST(Refine, OddShapesAndDeadColumns) {
 
 TEST(Refine, ThreadsDoNotCount) {
   Problem p(200, 130, 8);
-  AffineScheme scheme;
+  Scheme scheme;
   scheme.zero = ZeroKind::Minimum;
   GptqOptions options;
   options.refinements = 1;

@@ -19,7 +19,7 @@ using namespace quantopt::testing;
 namespace {
 
 TEST(Scheme, Groups) {
-  AffineScheme scheme;
+  Scheme scheme;
   scheme.groupSize = 128;
   EXPECT_EQ(scheme.numGroups(576), 5);
   EXPECT_EQ(scheme.groupLength(100), 100);
@@ -30,7 +30,7 @@ TEST(Scheme, Groups) {
 }
 
 TEST(Scheme, BitsPerWeight) {
-  AffineScheme scheme;
+  Scheme scheme;
   scheme.groupSize = 64;
   EXPECT_DOUBLE_EQ(scheme.bitsPerWeight(8, 128), 4 + 20.0 / 64);
   scheme.zero = ZeroKind::Minimum;
@@ -44,7 +44,7 @@ TEST(Scheme, BitsPerWeight) {
 }
 
 TEST(Scheme, Rules) {
-  AffineScheme scheme;
+  Scheme scheme;
   EXPECT_EQ(scheme.verify(), "");
   scheme.bits = 1;
   EXPECT_NE(scheme.verify(), "");
@@ -57,7 +57,7 @@ TEST(Scheme, Rules) {
   EXPECT_EQ(scheme.verify(), "");
 }
 
-QuantizedMatrix randomMatrix(const AffineScheme &scheme, int64_t n, int64_t k,
+QuantizedMatrix randomMatrix(const Scheme &scheme, int64_t n, int64_t k,
                              unsigned seed) {
   std::mt19937 engine(seed);
   QuantizedMatrix m{scheme, n, k, {}, {}, {}};
@@ -78,7 +78,7 @@ QuantizedMatrix randomMatrix(const AffineScheme &scheme, int64_t n, int64_t k,
 TEST(Scheme, DequantizeFollowsTheDefinition) {
   std::mt19937 engine(1);
   for (int trial = 0; trial < 300; ++trial) {
-    AffineScheme scheme = randomScheme(engine);
+    Scheme scheme = randomScheme(engine);
     int64_t n = 1 + engine() % 5, k = 1 + engine() % 90;
     QuantizedMatrix m = randomMatrix(scheme, n, k, trial);
     ASSERT_EQ(verify(m), "");
@@ -93,7 +93,7 @@ TEST(Scheme, DequantizeFollowsTheDefinition) {
 }
 
 TEST(Scheme, VerifyMatrix) {
-  AffineScheme scheme;
+  Scheme scheme;
   scheme.groupSize = 16;
   QuantizedMatrix good = randomMatrix(scheme, 3, 40, 5);
   ASSERT_EQ(verify(good), "");

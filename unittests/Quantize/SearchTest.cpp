@@ -36,7 +36,7 @@ std::vector<float> randomImportance(int64_t k, unsigned seed) {
 TEST(RoundToNearest, EveryCodeIsTheNearest) {
   std::mt19937 engine(2);
   for (int trial = 0; trial < 400; ++trial) {
-    AffineScheme scheme = randomScheme(engine);
+    Scheme scheme = randomScheme(engine);
     int64_t n = 1 + engine() % 3, k = 1 + engine() % 40;
     SearchOptions options{kSearchKinds[trial % 3], trial % 2 == 0};
     std::vector<float> w = randomFloats(n * k, trial);
@@ -56,7 +56,7 @@ TEST(RoundToNearest, EveryCodeIsTheNearest) {
 }
 
 TEST(RoundToNearest, ParametersWithoutSearch) {
-  AffineScheme scheme;
+  Scheme scheme;
   scheme.scaleType = FloatKind::F32;
   std::vector<float> w = {-1.0f, 0.5f, 2.0f, 0.25f};
   auto q = quantizeRoundToNearest(w, 1, 4, scheme, {SearchKind::None});
@@ -86,7 +86,7 @@ TEST(RoundToNearest, ParametersWithoutSearch) {
 TEST(Search, NeverWorseThanNone) {
   std::mt19937 engine(3);
   for (int trial = 0; trial < 600; ++trial) {
-    AffineScheme scheme = randomScheme(engine);
+    Scheme scheme = randomScheme(engine);
     int64_t n = 1 + engine() % 4, k = 1 + engine() % 100;
     float mean = trial % 5 == 0 ? 3.0f : 0.0f;
     std::vector<float> w = randomFloats(n * k, trial, 1.0f, mean);
@@ -122,7 +122,7 @@ double bestOfManyScales(const std::vector<float> &w,
 }
 
 TEST(Search, IsCloseToTheBestScale) {
-  AffineScheme scheme;
+  Scheme scheme;
   scheme.zero = ZeroKind::Symmetric;
   scheme.scaleType = FloatKind::F32;
   double found = 0, best = 0, none = 0;
@@ -146,7 +146,7 @@ TEST(Search, IsCloseToTheBestScale) {
 }
 
 TEST(Search, GridBeatsLeastSquaresAndImportanceCounts) {
-  AffineScheme scheme;
+  Scheme scheme;
   scheme.zero = ZeroKind::Minimum;
   int64_t n = 64, k = 256;
   std::vector<float> w = randomFloats(n * k, 1);
@@ -164,7 +164,7 @@ TEST(Search, GridBeatsLeastSquaresAndImportanceCounts) {
 }
 
 TEST(Search, UnitOfImportanceDoesNotCount) {
-  AffineScheme scheme;
+  Scheme scheme;
   std::vector<float> w = randomFloats(4 * 96, 1);
   std::vector<float> importance = randomImportance(96, 2), scaled = importance;
   for (float &value : scaled)
@@ -175,7 +175,7 @@ TEST(Search, UnitOfImportanceDoesNotCount) {
 }
 
 TEST(Search, FullRangeUsesTheLowestCode) {
-  AffineScheme scheme;
+  Scheme scheme;
   scheme.zero = ZeroKind::Symmetric;
   std::vector<float> w(32);
   for (int i = 0; i < 32; ++i)
@@ -200,7 +200,7 @@ TEST(Search, OddData) {
         for (SearchKind kind : kSearchKinds)
           for (float fill : fills)
             for (int shape = 0; shape < 3; ++shape) {
-              AffineScheme scheme{4, granularity, 8, zero, type};
+              Scheme scheme{4, granularity, 8, zero, type};
               std::vector<float> w(2 * 20, fill);
               if (shape == 1) // both signs
                 for (size_t i = 0; i < w.size(); i += 2)
@@ -219,7 +219,7 @@ TEST(Search, ConstantGroupsAreExact) {
   for (ZeroKind zero : kZeroKinds)
     for (float fill : {0.0f, 1.5f, -1.5f})
       for (SearchKind kind : kSearchKinds) {
-        AffineScheme scheme{4, Granularity::Group, 16, zero, FloatKind::F32};
+        Scheme scheme{4, Granularity::Group, 16, zero, FloatKind::F32};
         std::vector<float> w(40, fill);
         auto q = quantizeRoundToNearest(w, 1, 40, scheme, {kind, true});
         for (float value : dequantized(q))
@@ -229,7 +229,7 @@ TEST(Search, ConstantGroupsAreExact) {
 
 TEST(Search, TinyGroupsKeepAScale) {
   // The scale of min/max is below the smallest f16, yet the weights are not.
-  AffineScheme scheme;
+  Scheme scheme;
   scheme.zero = ZeroKind::Minimum;
   std::vector<float> w = {0.0f, 2e-7f, 1e-7f, 0.5e-7f};
   auto q = quantizeRoundToNearest(w, 1, 4, scheme, {SearchKind::None});
@@ -238,7 +238,7 @@ TEST(Search, TinyGroupsKeepAScale) {
 }
 
 TEST(RoundToNearest, Refuses) {
-  AffineScheme scheme;
+  Scheme scheme;
   std::vector<float> w = randomFloats(12, 1);
   EXPECT_EQ(roundToNearestError(w, 3, 4, scheme), "");
   EXPECT_NE(roundToNearestError(w, 3, 5, scheme), "");
@@ -256,7 +256,7 @@ TEST(RoundToNearest, Refuses) {
 }
 
 TEST(RoundToNearest, ThreadsDoNotCount) {
-  AffineScheme scheme;
+  Scheme scheme;
   scheme.zero = ZeroKind::Minimum;
   std::vector<float> w = randomFloats(101 * 150, 1);
   std::vector<float> importance = randomImportance(150, 2);

@@ -103,8 +103,8 @@ inline const FloatKind kFloatKinds[] = {FloatKind::F16, FloatKind::BF16,
                                         FloatKind::F32};
 
 /// A scheme drawn from all there are.
-inline AffineScheme randomScheme(std::mt19937 &engine) {
-  AffineScheme scheme;
+inline Scheme randomScheme(std::mt19937 &engine) {
+  Scheme scheme;
   scheme.bits = 2 + engine() % 7;
   scheme.granularity = kGranularities[engine() % 3];
   const int64_t sizes[] = {1, 3, 8, 16, 17, 32, 64, 1000};

@@ -32,13 +32,13 @@ struct PlaneSizes {
   int64_t total() const { return codes + scales + offsets; }
 };
 
-PlaneSizes planeSizes(const AffineScheme &scheme, int64_t n, int64_t k,
+PlaneSizes planeSizes(const Scheme &scheme, int64_t n, int64_t k,
                       CodeOrder order = CodeOrder::Dense);
 
 /// Planes that live elsewhere (a mapped file, a dense_resource). Values of two
 /// and four bytes are little-endian and need not be aligned.
 struct PackedMatrix {
-  AffineScheme scheme;
+  Scheme scheme;
   int64_t n = 0, k = 0;
   std::span<const uint8_t> codes; ///< [n] rows in `order`
   std::span<const uint8_t>
@@ -51,7 +51,7 @@ struct PackedMatrix {
 
 /// Planes that are owned.
 struct PackedStorage {
-  AffineScheme scheme;
+  Scheme scheme;
   int64_t n = 0, k = 0;
   std::vector<uint8_t> codes, scales, offsets;
   CodeOrder order = CodeOrder::Dense;

@@ -37,7 +37,7 @@ struct GptqFactorOptions {
   /// safely positive definite, damp rises by .01, .02, .04, ... up to 1.
   double damp = 0.01;
   ActOrder order = ActOrder::Static;
-  /// ActOrder::Gar only: columns per group (AffineScheme::groupLength).
+  /// ActOrder::Gar only: columns per group (Scheme::groupLength).
   int64_t groupLength = 0;
 };
 
@@ -145,7 +145,7 @@ std::vector<float> clearDeadColumns(std::span<const float> w, int64_t n,
 /// fixed blocks shared out to OpenMP threads; the result is the same for any
 /// number of them.
 GptqResult quantizeGptq(std::span<const float> w, int64_t n, int64_t k,
-                        const AffineScheme &scheme, const GptqFactor &factor,
+                        const Scheme &scheme, const GptqFactor &factor,
                         const GptqOptions &options = {});
 
 } // namespace quantopt

@@ -25,19 +25,19 @@ namespace quantopt {
 /// not match, a weight is not finite, or an importance is negative or not
 /// finite; `roundToNearestError` says which.
 QuantizedMatrix quantizeRoundToNearest(std::span<const float> w, int64_t n,
-                                       int64_t k, const AffineScheme &scheme,
+                                       int64_t k, const Scheme &scheme,
                                        const SearchOptions &options,
                                        std::span<const float> importance = {});
 
 /// Why quantizeRoundToNearest would refuse these arguments; empty if it would
 /// not.
 std::string roundToNearestError(std::span<const float> w, int64_t n, int64_t k,
-                                const AffineScheme &scheme,
+                                const Scheme &scheme,
                                 std::span<const float> importance = {});
 
 /// The nearest codes of `w` [n, k] under parameters that are given.
 QuantizedMatrix quantizeWithParameters(std::span<const float> w, int64_t n,
-                                       int64_t k, const AffineScheme &scheme,
+                                       int64_t k, const Scheme &scheme,
                                        GroupParameters parameters);
 
 } // namespace quantopt

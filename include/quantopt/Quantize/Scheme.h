@@ -54,7 +54,7 @@ enum class Granularity : uint8_t {
 };
 
 /// How a [n, k] = [out, in] weight is quantized.
-struct AffineScheme {
+struct Scheme {
   unsigned bits = 4; ///< 2 to 8
   Granularity granularity = Granularity::Group;
   int64_t groupSize = 64; ///< at least 1; used by Granularity::Group only
@@ -82,12 +82,12 @@ struct AffineScheme {
   /// Empty if the scheme can be used, else the rule that it breaks.
   std::string verify() const;
 
-  bool operator==(const AffineScheme &) const = default;
+  bool operator==(const Scheme &) const = default;
 };
 
 /// A quantized [n, k] matrix, codes not packed yet.
 struct QuantizedMatrix {
-  AffineScheme scheme;
+  Scheme scheme;
   int64_t n = 0, k = 0;
   std::vector<uint8_t> codes; ///< [n, k], one code a byte, unsigned
   std::vector<float>
@@ -108,7 +108,7 @@ std::string findNonFinite(std::span<const float> values, int64_t n, int64_t k);
 /// one `offset` (ignored for Symmetric), into `out` of the same length. Each
 /// operation is rounded (no fused multiply-add); everything that dequantizes
 /// goes through this function, so all of it agrees bit for bit.
-void dequantizeGroup(const AffineScheme &scheme, float scale, float offset,
+void dequantizeGroup(const Scheme &scheme, float scale, float offset,
                      std::span<const uint8_t> codes, float *out);
 
 /// The float matrix that `matrix` stands for, into `out` [n, k] row-major.

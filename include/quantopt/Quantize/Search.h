@@ -66,13 +66,13 @@ struct GroupParameters {
 /// valid. The result depends neither on the number of threads nor on the
 /// vector width of the processor.
 GroupParameters fitParameters(std::span<const float> w, int64_t n, int64_t k,
-                              const AffineScheme &scheme,
+                              const Scheme &scheme,
                               const SearchOptions &options,
                               std::span<const float> importance = {});
 
 /// The codes of `values`, neighbours of one group, nearest to them under the
 /// given parameters, clamped to 0..maxCode. With scale 0: the zero point.
-void chooseCodes(const AffineScheme &scheme, float scale, float offset,
+void chooseCodes(const Scheme &scheme, float scale, float offset,
                  std::span<const float> values, uint8_t *codes);
 
 } // namespace quantopt

@@ -18,7 +18,7 @@ using namespace quantopt;
 using namespace quantopt::lowbit;
 
 SmallVector<Plane> AffineAttr::getPlanes(int64_t n, int64_t k) const {
-  const AffineScheme &scheme = getScheme();
+  const Scheme &scheme = getScheme();
   Type byte = IntegerType::get(getContext(), 8);
   Type scaleType = getFloatType(getContext(), scheme.scaleType);
   int64_t rows = scheme.scaleRows(n), groups = scheme.numGroups(k);
@@ -67,7 +67,7 @@ namespace {
 struct DequantizeEmitter {
   OpBuilder &b;
   Location loc;
-  const AffineScheme &scheme;
+  const Scheme &scheme;
 
   Value index(int64_t value) {
     return arith::ConstantIndexOp::create(b, loc, value);

@@ -24,7 +24,7 @@ using namespace quantopt::lowbit;
 #define GET_TYPEDEF_CLASSES
 #include "quantopt/Dialect/LowBit/IR/LowBitTypes.cpp.inc"
 
-llvm::hash_code quantopt::hash_value(const AffineScheme &scheme) {
+llvm::hash_code quantopt::hash_value(const Scheme &scheme) {
   return llvm::hash_combine(scheme.bits, scheme.granularity, scheme.groupSize,
                             scheme.zero, scheme.scaleType);
 }
@@ -133,7 +133,7 @@ static ParseResult parseEqualInteger(AsmParser &parser, int64_t &value) {
 }
 
 Attribute AffineAttr::parse(AsmParser &parser, Type) {
-  AffineScheme scheme;
+  Scheme scheme;
   SMLoc loc = parser.getCurrentLocation();
   int64_t bits = 0;
   StringRef granularity, zero;
@@ -179,7 +179,7 @@ Attribute AffineAttr::parse(AsmParser &parser, Type) {
 }
 
 void AffineAttr::print(AsmPrinter &printer) const {
-  const AffineScheme &scheme = getScheme();
+  const Scheme &scheme = getScheme();
   printer << "<bits = " << scheme.bits << ", ";
   switch (scheme.granularity) {
   case Granularity::Group:
@@ -198,7 +198,7 @@ void AffineAttr::print(AsmPrinter &printer) const {
 }
 
 LogicalResult AffineAttr::verify(function_ref<InFlightDiagnostic()> emitError,
-                                 AffineScheme scheme) {
+                                 Scheme scheme) {
   std::string rule = scheme.verify();
   if (!rule.empty())
     return emitError() << rule;

@@ -69,7 +69,7 @@ QuantizationRun::QuantizationRun(StringRef method,
   modelReport.skipped = quantizePlan.skipped;
 }
 
-static WeightType weightType(LinearOp linear, const AffineScheme &scheme) {
+static WeightType weightType(LinearOp linear, const Scheme &scheme) {
   auto type = cast<RankedTensorType>(linear.getWeight().getType());
   MLIRContext *context = linear.getContext();
   return WeightType::get(context, linear.getN(), linear.getK(),

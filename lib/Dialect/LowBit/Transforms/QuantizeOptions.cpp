@@ -20,7 +20,7 @@ static InFlightDiagnostic badValue(ModuleOp module, StringRef option,
   return module.emitError("option ") << option << "=" << value << ": ";
 }
 
-static LogicalResult parseGroup(StringRef text, AffineScheme &scheme,
+static LogicalResult parseGroup(StringRef text, Scheme &scheme,
                                 ModuleOp module) {
   if (text == "channel" || text == "tensor") {
     scheme.granularity =
@@ -34,8 +34,8 @@ static LogicalResult parseGroup(StringRef text, AffineScheme &scheme,
   return success();
 }
 
-static LogicalResult parseScheme(const QuantizeOptionText &text,
-                                 AffineScheme &scheme, ModuleOp module) {
+static LogicalResult parseScheme(const QuantizeOptionText &text, Scheme &scheme,
+                                 ModuleOp module) {
   scheme.bits = text.bits;
   if (failed(parseGroup(text.groupSize, scheme, module)))
     return failure();

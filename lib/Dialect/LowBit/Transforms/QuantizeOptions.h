@@ -48,7 +48,7 @@ struct QuantizeOptionText {
 
 /// Their meaning.
 struct QuantizeOptions {
-  AffineScheme scheme;
+  Scheme scheme;
   SearchOptions search;
   std::vector<llvm::Regex> skip, only;
   bool quantizeTied = false;

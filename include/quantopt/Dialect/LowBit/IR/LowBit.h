@@ -22,8 +22,8 @@
 
 namespace quantopt {
 
-/// Lets an AffineScheme be a parameter of an attribute.
-llvm::hash_code hash_value(const AffineScheme &scheme);
+/// Lets an Scheme be a parameter of an attribute.
+llvm::hash_code hash_value(const Scheme &scheme);
 
 /// The MLIR type of `kind`, and back (nullopt for any other type).
 mlir::FloatType getFloatType(mlir::MLIRContext *context, FloatKind kind);

@@ -59,7 +59,7 @@ def LowBit_AffineAttr : AttrDef<LowBit_Dialect, "Affine", [
     #lowbit.affine<bits = 4, group = 64, symmetric, scale = f16>
     ```
   }];
-  let parameters = (ins "::quantopt::AffineScheme":$scheme);
+  let parameters = (ins "::quantopt::Scheme":$scheme);
   let hasCustomAssemblyFormat = 1;
   let genVerifyDecl = 1;
 }
