@@ -98,3 +98,38 @@ std::vector<float> HessianAccumulator::meanSquare() const {
     result[i] = static_cast<float>(sum[i * k + i] * unit);
   return result;
 }
+
+std::vector<float> quantopt::meanSquares(std::span<const RowBlock> samples,
+                                         int64_t k) {
+  int64_t rows = 0;
+  for (const RowBlock &sample : samples)
+    rows += sample.rows;
+  std::vector<float> result(k, 0.0f);
+  int64_t tiles = (k + kTile - 1) / kTile;
+#pragma omp parallel for schedule(static)
+  for (int64_t tile = 0; tile < tiles; ++tile) {
+    int64_t begin = tile * kTile, width = std::min(kTile, k - begin);
+    double sums[kTile] = {};
+    for (const RowBlock &sample : samples)
+      for (int64_t row = 0; row < sample.rows; ++row) {
+        const float *x = sample.data + row * k + begin;
+        for (int64_t j = 0; j < width; ++j)
+          sums[j] += static_cast<double>(x[j]) * x[j];
+      }
+    for (int64_t j = 0; j < width; ++j)
+      result[begin + j] =
+          rows > 0 ? static_cast<float>(sums[j] / static_cast<double>(rows))
+                   : 0.0f;
+  }
+  return result;
+}
+
+int64_t quantopt::countLiveRows(std::span<const RowBlock> samples, int64_t k) {
+  int64_t live = 0;
+  for (const RowBlock &sample : samples)
+    for (int64_t row = 0; row < sample.rows; ++row) {
+      const float *x = sample.data + row * k;
+      live += std::any_of(x, x + k, [](float value) { return value != 0; });
+    }
+  return live;
+}

@@ -39,6 +39,8 @@ struct GptqFactorOptions {
   ActOrder order = ActOrder::Static;
   /// ActOrder::Gar only: columns per group (Scheme::groupLength).
   int64_t groupLength = 0;
+
+  bool operator==(const GptqFactorOptions &) const = default;
 };
 
 /// H in the form that GPTQ needs, made once and shared by all linears that read

@@ -59,6 +59,13 @@ private:
   std::vector<float> sum; // [k, k], the upper triangle holds the sum.
 };
 
+/// The mean square of each of `k` input columns over all rows, [k], summed in
+/// f64; 0 if there is no row. The same for any number of threads.
+std::vector<float> meanSquares(std::span<const RowBlock> samples, int64_t k);
+
+/// How many rows are not all zero.
+int64_t countLiveRows(std::span<const RowBlock> samples, int64_t k);
+
 } // namespace quantopt
 
 #endif // QUANTOPT_QUANTIZE_HESSIAN_H

@@ -8,8 +8,6 @@
 #include "QuantizationRun.h"
 
 #include "quantopt/Dialect/LowBit/IR/BlobData.h"
-#include "quantopt/Quantize/ErrorMeasure.h"
-#include "quantopt/Quantize/RoundToNearest.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -25,14 +23,14 @@ namespace quantopt::lowbit {
 // Clocks
 //===----------------------------------------------------------------------===//
 
-static double wallSeconds() {
+Seconds wallSeconds() {
   return std::chrono::duration<double>(
              std::chrono::steady_clock::now().time_since_epoch())
       .count();
 }
 
 /// User and system time of all threads.
-static double cpuSeconds(const rusage &usage) {
+static Seconds cpuSeconds(const rusage &usage) {
   auto seconds = [](timeval time) {
     return static_cast<double>(time.tv_sec) + 1e-6 * time.tv_usec;
   };
@@ -175,61 +173,6 @@ LogicalResult QuantizationRun::finish() {
                "cannot write report '")
            << quantizeOptions.report
            << "': " << llvm::toString(std::move(error));
-  return success();
-}
-
-//===----------------------------------------------------------------------===//
-// Round to nearest
-//===----------------------------------------------------------------------===//
-
-static double sumOfSquares(std::span<const float> values) {
-  double sum = 0;
-  for (float value : values)
-    sum += static_cast<double>(value) * value;
-  return sum;
-}
-
-LogicalResult quantizeWithoutData(QuantizationRun &run, unsigned index,
-                                  StringRef fallback) {
-  const QuantizeOptions &options = run.options();
-  const PlannedLayer &layer = run.plan().layers[index];
-  double start = wallSeconds();
-  LinearOp linear = layer.linear;
-  FailureOr<WeightValues> weight = readWeight(linear);
-  if (failed(weight))
-    return failure();
-  std::string error =
-      roundToNearestError(weight->values, layer.n, layer.k, options.scheme);
-  if (!error.empty())
-    return linear.emitError("layer '")
-           << layer.name << "': " << error
-           << " - mend the model, or leave the layer out with option skip";
-  QuantizedMatrix matrix = quantizeRoundToNearest(
-      weight->values, layer.n, layer.k, options.scheme, options.search);
-  QuantizedMatrix plain =
-      quantizeRoundToNearest(weight->values, layer.n, layer.k, options.scheme,
-                             {SearchKind::None, options.search.fullRange});
-  LayerReport row;
-  if (double reference = sumOfSquares(weight->values); reference > 0) {
-    row.relativeError = weightedError(matrix, weight->values) / reference;
-    row.rtnRelativeError = weightedError(plain, weight->values) / reference;
-  }
-  row.fallback = fallback;
-  row.seconds = wallSeconds() - start;
-  run.record(index, matrix, std::move(row));
-  return success();
-}
-
-LogicalResult quantizeRestWithoutData(QuantizationRun &run,
-                                      StringRef fallback) {
-  for (auto [i, layer] : llvm::enumerate(run.plan().layers)) {
-    if (run.isRecorded(i))
-      continue;
-    if (layer.leader)
-      run.recordShared(i);
-    else if (failed(quantizeWithoutData(run, i, fallback)))
-      return failure();
-  }
   return success();
 }
 

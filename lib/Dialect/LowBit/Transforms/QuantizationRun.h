@@ -14,6 +14,12 @@
 
 namespace quantopt::lowbit {
 
+/// A point in time, or a difference of two.
+using Seconds = double;
+
+/// The time on the wall since some fixed point.
+Seconds wallSeconds();
+
 /// Collects quantized layers and their figures, shows progress, and at the end
 /// rewrites the module and writes the report.
 class QuantizationRun {
@@ -26,8 +32,8 @@ public:
   /// For figures of the whole run that only the method knows.
   ModelReport &report() { return modelReport; }
 
-  /// Layer `index` is done. `row` needs its errors, damping, fallback and time;
-  /// the rest is filled in.
+  /// Layer `index` is done. `row` needs what only the method knows: its name,
+  /// tokens, errors, damping, fallback and time. The rest is filled in.
   void record(unsigned index, const QuantizedMatrix &matrix, LayerReport row);
 
   /// Layer `index` uses the weight of an earlier one.
@@ -51,17 +57,8 @@ private:
   std::vector<PackedStorage> weights;
   std::vector<bool> recorded;
   Progress progress;
-  double wallStart, cpuStart;
+  Seconds wallStart, cpuStart;
 };
-
-/// Quantizes layer `index` of `run` by rounding to nearest, without data. The
-/// report says `fallback`; its errors are of the weights.
-mlir::LogicalResult quantizeWithoutData(QuantizationRun &run, unsigned index,
-                                        llvm::StringRef fallback);
-
-/// The same for all layers that are not recorded yet.
-mlir::LogicalResult quantizeRestWithoutData(QuantizationRun &run,
-                                            llvm::StringRef fallback);
 
 } // namespace quantopt::lowbit
 

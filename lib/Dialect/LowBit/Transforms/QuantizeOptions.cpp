@@ -9,8 +9,6 @@
 
 #include "quantopt/Dialect/LowBit/Transforms/Report.h"
 
-#include "llvm/ADT/StringSwitch.h"
-
 using namespace mlir;
 
 namespace quantopt::lowbit {
@@ -20,44 +18,15 @@ static InFlightDiagnostic badValue(ModuleOp module, StringRef option,
   return module.emitError("option ") << option << "=" << value << ": ";
 }
 
-static LogicalResult parseGroup(StringRef text, Scheme &scheme,
-                                ModuleOp module) {
-  if (text == "channel" || text == "tensor") {
-    scheme.granularity =
-        text == "channel" ? Granularity::Channel : Granularity::Tensor;
-    scheme.groupSize = 0;
-    return success();
+static LogicalResult parseLayer(ArrayRef<LayerSetting> settings,
+                                LayerSpec &spec, ModuleOp module) {
+  for (const auto &[name, text] : settings) {
+    const LayerOption *option = findLayerOption(name);
+    assert(option && "a pass option that is not in the table");
+    if (!option->set(text, spec))
+      return badValue(module, name, text) << "expected " << option->expected;
   }
-  if (text.getAsInteger(10, scheme.groupSize) || scheme.groupSize < 1)
-    return badValue(module, "group-size", text)
-           << "expected a number of at least 1, 'channel' or 'tensor'";
-  return success();
-}
-
-static LogicalResult parseScheme(const QuantizeOptionText &text, Scheme &scheme,
-                                 ModuleOp module) {
-  scheme.bits = text.bits;
-  if (failed(parseGroup(text.groupSize, scheme, module)))
-    return failure();
-  auto zero = llvm::StringSwitch<std::optional<ZeroKind>>(text.zero)
-                  .Case("integer", ZeroKind::Integer)
-                  .Case("float", ZeroKind::Minimum)
-                  .Case("none", ZeroKind::Symmetric)
-                  .Default(std::nullopt);
-  if (!zero)
-    return badValue(module, "zero", text.zero)
-           << "expected 'integer', 'float' or 'none'";
-  scheme.zero = text.symmetric ? ZeroKind::Symmetric : *zero;
-  auto scaleType = llvm::StringSwitch<std::optional<FloatKind>>(text.scaleType)
-                       .Case("f16", FloatKind::F16)
-                       .Case("bf16", FloatKind::BF16)
-                       .Case("f32", FloatKind::F32)
-                       .Default(std::nullopt);
-  if (!scaleType)
-    return badValue(module, "scale-type", text.scaleType)
-           << "expected 'f16', 'bf16' or 'f32'";
-  scheme.scaleType = *scaleType;
-  std::string rule = scheme.verify();
+  std::string rule = spec.verify();
   if (!rule.empty())
     return module.emitError("options bits and group-size: ") << rule;
   return success();
@@ -79,21 +48,14 @@ static LogicalResult parsePatterns(ArrayRef<std::string> texts,
 }
 
 FailureOr<QuantizeOptions> parseQuantizeOptions(const QuantizeOptionText &text,
+                                                const LayerSpec &start,
                                                 ModuleOp module) {
   QuantizeOptions options;
-  if (failed(parseScheme(text, options.scheme, module)) ||
+  options.layer = start;
+  if (failed(parseLayer(text.layer, options.layer, module)) ||
       failed(parsePatterns(text.skip, "skip", options.skip, module)) ||
       failed(parsePatterns(text.only, "only", options.only, module)))
     return failure();
-  auto search = llvm::StringSwitch<std::optional<SearchKind>>(text.search)
-                    .Case("none", SearchKind::None)
-                    .Case("lsq", SearchKind::LeastSquares)
-                    .Case("grid", SearchKind::Grid)
-                    .Default(std::nullopt);
-  if (!search)
-    return badValue(module, "search", text.search)
-           << "expected 'none', 'lsq' or 'grid'";
-  options.search = {*search, text.fullRange};
   if (text.tied != "skip" && text.tied != "quantize")
     return badValue(module, "tied", text.tied)
            << "expected 'skip' or 'quantize'";
@@ -103,8 +65,15 @@ FailureOr<QuantizeOptions> parseQuantizeOptions(const QuantizeOptionText &text,
     return badValue(module, "progress", text.progress)
            << "expected 'auto', 'plain' or 'none'";
   options.progress = *progress;
+  if (!text.samples.empty() &&
+      (StringRef(text.samples).getAsInteger(10, options.samples) ||
+       options.samples < 0))
+    return badValue(module, "samples", text.samples)
+           << "expected a number of at least 1, or 0 for all";
   options.entry = text.entry;
   options.report = text.report;
+  options.calibration = text.calibration;
+  options.threads = text.threads;
   if (!text.report.empty())
     if (std::string why = whyNotWritable(text.report); !why.empty())
       return badValue(module, "report", text.report)

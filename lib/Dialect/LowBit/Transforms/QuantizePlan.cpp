@@ -48,13 +48,17 @@ public:
       plan.skipped.push_back({linear.getName().str(), reason});
       return;
     }
-    PlannedLayer layer = {linear, linear.getName().str(), linear.getN(),
-                          linear.getK(), std::nullopt};
-    auto [it, isNew] = leaders.try_emplace(
-        dataIdentity(linear.getWeight().getDefiningOp<arith::ConstantOp>()),
-        plan.layers.size());
-    if (!isNew)
-      layer.leader = it->second;
+    PlannedLayer layer = {linear,        linear.getName().str(), linear.getN(),
+                          linear.getK(), options.layer,          std::nullopt};
+    auto &sharers = leaders[dataIdentity(
+        linear.getWeight().getDefiningOp<arith::ConstantOp>())];
+    auto it = llvm::find_if(sharers, [&](unsigned leader) {
+      return plan.layers[leader].spec == layer.spec;
+    });
+    if (it == sharers.end())
+      sharers.push_back(plan.layers.size());
+    else
+      layer.leader = *it;
     plan.layers.push_back(std::move(layer));
   }
 
@@ -88,7 +92,8 @@ private:
 
   const QuantizeOptions &options;
   DenseMap<Attribute, Operation *> usedElsewhere;
-  DenseMap<Attribute, unsigned> leaders;
+  /// Per weight the first layer of each spec.
+  DenseMap<Attribute, SmallVector<unsigned, 1>> leaders;
 };
 } // namespace
 

@@ -20,8 +20,9 @@ struct PlannedLayer {
   LinearOp linear;
   std::string name;
   int64_t n = 0, k = 0;
+  LayerSpec spec; ///< what is done with it
   /// Index of the layer whose weight this one shares; that one is quantized
-  /// once for both.
+  /// once for both. Its spec is the same.
   std::optional<unsigned> leader;
 };
 

@@ -5,9 +5,10 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "QuantizationRun.h"
+#include "QuantizeModule.h"
 
 #include "quantopt/Dialect/LowBit/Transforms/Passes.h"
+#include "quantopt/Execution/CompiledModule.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
@@ -19,6 +20,7 @@ namespace quantopt::lowbit {
 } // namespace quantopt::lowbit
 
 using namespace mlir;
+using namespace quantopt;
 using namespace quantopt::lowbit;
 
 namespace {
@@ -27,23 +29,18 @@ struct RtnQuantizePass
   using RtnQuantizeBase::RtnQuantizeBase;
   friend QuantizeOptionText;
 
-  LogicalResult quantize() {
-    FailureOr<QuantizeOptions> options =
-        parseQuantizeOptions(QuantizeOptionText::of(*this), getOperation());
-    if (failed(options))
-      return failure();
-    FailureOr<QuantizePlan> plan = planQuantization(getOperation(), *options);
-    if (failed(plan))
-      return failure();
-    QuantizationRun run(getArgument(), *options, std::move(*plan));
-    run.report().errorMeasure = "weights";
-    if (failed(quantizeRestWithoutData(run, /*fallback=*/"")))
-      return failure();
-    return run.finish();
+  void getDependentDialects(DialectRegistry &registry) const override {
+    RtnQuantizeBase::getDependentDialects(registry);
+    registerExecutionDialects(registry);
   }
 
   void runOnOperation() override {
-    if (failed(quantize()))
+    auto text = QuantizeOptionText::of(*this);
+    text.give(importance);
+    FailureOr<QuantizeOptions> options =
+        parseQuantizeOptions(text, LayerSpec(), getOperation());
+    if (failed(options) ||
+        failed(quantizeModule(getOperation(), getArgument(), *options)))
       signalPassFailure();
   }
 };

@@ -1,5 +1,6 @@
-// RUN: quant-opt %s --gptq-quantize="progress=none report=%t.json" | FileCheck %s
+// RUN: quant-opt %s --gptq-quantize="progress=none report=%t.json" 2>%t.err | FileCheck %s
 // RUN: FileCheck %s --check-prefix=JSON < %t.json
+// RUN: FileCheck %s --check-prefix=WARNING < %t.err
 // RUN: quant-opt %s --gptq-quantize="progress=none entry=shared report=%t.shared.json" | FileCheck %s --check-prefix=SHARED
 // RUN: FileCheck %s --check-prefix=SHARED-JSON < %t.shared.json
 
@@ -27,6 +28,7 @@ func.func @main(%x: tensor<1x4xf32> {lowbit.calibration = dense<[[[1.0, 2.0, 3.0
 // JSON: "name": "always"
 // JSON: "fallback": "no calibration sample reached it: rounded to nearest"
 // JSON: "name": "never"
+// WARNING: warning: no calibration token reached 1 layers, which are rounded to nearest: never
 
 // The first of two layers that share a weight is not reached: the weight is
 // quantized on the inputs of the other.

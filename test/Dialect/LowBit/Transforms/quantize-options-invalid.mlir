@@ -4,7 +4,7 @@
 // RUN: not quant-opt %s --rtn-quantize="group-size=many" 2>&1 | FileCheck %s --check-prefix=GROUP
 // GROUP: error: option group-size=many: expected a number of at least 1, 'channel' or 'tensor'
 // RUN: not quant-opt %s --rtn-quantize="bits=1" 2>&1 | FileCheck %s --check-prefix=BITS
-// BITS: error: options bits and group-size: {{.+}}
+// BITS: error: option bits=1: expected a number from 2 to 8
 // RUN: not quant-opt %s --rtn-quantize="scale-type=f64" 2>&1 | FileCheck %s --check-prefix=SCALE
 // SCALE: error: option scale-type=f64: expected 'f16', 'bf16' or 'f32'
 // RUN: not quant-opt %s --rtn-quantize="search=long" 2>&1 | FileCheck %s --check-prefix=SEARCH
@@ -22,9 +22,17 @@
 // RUN: not quant-opt %s --gptq-quantize="act-order=up" 2>&1 | FileCheck %s --check-prefix=ORDER
 // ORDER: error: option act-order=up: expected 'none', 'static' or 'gar'
 // RUN: not quant-opt %s --gptq-quantize="damp=-1" 2>&1 | FileCheck %s --check-prefix=DAMP
-// DAMP: error: option damp=-1.{{.*}}: expected a number from 0 to 1
+// DAMP: error: option damp=-1: expected a number from 0 to 1
 // RUN: not quant-opt %s --gptq-quantize="block-size=0" 2>&1 | FileCheck %s --check-prefix=BLOCK
 // BLOCK: error: option block-size=0: expected a number of at least 1
+// RUN: not quant-opt %s --gptq-quantize="min-tokens=0" 2>&1 | FileCheck %s --check-prefix=TOKENS
+// TOKENS: error: option min-tokens=0: expected a number of at least 1
+// RUN: not quant-opt %s --gptq-quantize="refine=many" 2>&1 | FileCheck %s --check-prefix=REFINE
+// REFINE: error: option refine=many: expected a number from 0 to 100
+// RUN: not quant-opt %s --rtn-quantize="importance=weights" 2>&1 | FileCheck %s --check-prefix=IMPORTANCE
+// IMPORTANCE: error: option importance=weights: expected 'none' or 'inputs'
+// RUN: not quant-opt %s --rtn-quantize="symmetric=perhaps" 2>&1 | FileCheck %s --check-prefix=SYMMETRIC
+// SYMMETRIC: error: option symmetric=perhaps: expected 'true' or 'false'
 // RUN: not quant-opt %s --gptq-quantize="samples=-1" 2>&1 | FileCheck %s --check-prefix=SAMPLES
 // SAMPLES: error: option samples=-1: expected
 // RUN: not quant-opt %s --gptq-quantize="calibration=%t.missing.npy" 2>&1 | FileCheck %s --check-prefix=FILE

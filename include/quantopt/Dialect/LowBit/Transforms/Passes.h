@@ -9,6 +9,7 @@
 #define QUANTOPT_DIALECT_LOWBIT_TRANSFORMS_PASSES_H
 
 #include "quantopt/Dialect/LowBit/IR/LowBit.h"
+#include "quantopt/Dialect/LowBit/Transforms/OptionText.h"
 
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/Pass/Pass.h"

@@ -71,29 +71,57 @@ def LowBitFindLinears : Pass<"lowbit-find-linears", "::mlir::ModuleOp"> {
   ];
 }
 
+/// An option of one layer: any text, read by the table of LayerOptions.cpp.
+/// Empty is "not given".
+class LayerOption<string member, string name, string text>
+    : Option<member, name, "::quantopt::lowbit::OptionText", /*default=*/"",
+             text>;
+
 class QuantizePass<string arg> : Pass<arg, "::mlir::ModuleOp"> {
   let dependentDialects = [
     "::quantopt::lowbit::LowBitDialect", "::mlir::arith::ArithDialect",
     "::mlir::linalg::LinalgDialect", "::mlir::tensor::TensorDialect"
   ];
+  // Defaults stand in parentheses.
   list<Option> schemeOptions = [
-    Option<"bits", "bits", "unsigned", /*default=*/"4",
-           "bits of a code, 2 to 8">,
-    Option<"groupSize", "group-size", "std::string", /*default=*/"\"64\"",
-           "weights that share a scale: a number, 'channel' or 'tensor'">,
-    Option<"symmetric", "symmetric", "bool", /*default=*/"false",
-           "no zero point (the same as zero=none)">,
-    Option<"zero", "zero", "std::string", /*default=*/"\"integer\"",
-           "what stands beside the scale: integer, float or none">,
-    Option<"scaleType", "scale-type", "std::string", /*default=*/"\"f16\"",
-           "type of scales and float zeros: f16, bf16 or f32">,
-    Option<"fullRange", "full-range", "bool", /*default=*/"true",
-           "symmetric only: the scale may be negative">,
-    Option<"search", "search", "std::string", /*default=*/"\"lsq\"",
-           "how scales are chosen: none (from the extremes), lsq (13 ranges, "
-           "least squares), grid (25 ranges)">,
+    LayerOption<"bits", "bits", "bits of a code, 2 to 8 (4)">,
+    LayerOption<"groupSize", "group-size",
+                "weights that share a scale: a number, 'channel' or 'tensor' "
+                "(64)">,
+    LayerOption<"symmetric", "symmetric",
+                "no zero point (the same as zero=none)">,
+    LayerOption<"zero", "zero",
+                "what stands beside the scale: integer, float or none "
+                "(integer)">,
+    LayerOption<"scaleType", "scale-type",
+                "type of scales and float zeros: f16, bf16 or f32 (f16)">,
+    LayerOption<"fullRange", "full-range",
+                "symmetric only: the scale may be negative (true)">,
+    LayerOption<"search", "search",
+                "how scales are chosen: none (from the extremes), lsq (13 "
+                "ranges, least squares), grid (25 ranges) (lsq)">,
   ];
-  list<Option> layerOptions = [
+  list<Option> importanceOptions = [
+    LayerOption<"importance", "importance",
+                "rounding to nearest: what the error of a weight counts when "
+                "scales are chosen: none (all the same) or inputs (the mean "
+                "square of its input on the calibration data) (none)">,
+  ];
+  list<Option> gptqOptions = [
+    LayerOption<"actOrder", "act-order",
+                "order of the columns: none, static or gar (static)">,
+    LayerOption<"damp", "damp",
+                "added to the diagonal of H, in units of its mean (0.01)">,
+    LayerOption<"blockSize", "block-size",
+                "columns between two updates of the rest (128)">,
+    LayerOption<"refine", "refine",
+                "rounds of least-squares refit of the scales and coordinate "
+                "descent on the codes after GPTQ (0)">,
+    LayerOption<"minTokens", "min-tokens",
+                "a layer that fewer calibration tokens reach is rounded to "
+                "nearest, weighted by its inputs (1)">,
+  ];
+  list<Option> runOptions = [
     ListOption<"skip", "skip", "std::string",
                "regular expressions; a layer whose name matches one is left">,
     ListOption<"only", "only", "std::string",
@@ -103,6 +131,13 @@ class QuantizePass<string arg> : Pass<arg, "::mlir::ModuleOp"> {
            "beside the float copy">,
     Option<"entry", "entry", "std::string", /*default=*/"\"main\"",
            "name of the entry function">,
+    Option<"calibration", "calibration", "std::string", /*default=*/"",
+           "file with samples (.npy, .npz, .safetensors), or none; read only if "
+           "a layer needs data">,
+    Option<"samples", "samples", "::quantopt::lowbit::OptionText",
+           /*default=*/"", "use only the first samples (0: all)">,
+    Option<"threads", "threads", "unsigned", /*default=*/"0",
+           "threads to use (0: one per core); the result does not depend on it">,
     Option<"report", "report", "std::string", /*default=*/"",
            "write the table of layers to this file as JSON">,
     Option<"progress", "progress", "std::string", /*default=*/"\"auto\"",
@@ -113,9 +148,10 @@ class QuantizePass<string arg> : Pass<arg, "::mlir::ModuleOp"> {
 def RtnQuantize : QuantizePass<"rtn-quantize"> {
   let summary = "Quantize linear layers by rounding to nearest";
   let description = [{
-    Needs no data. A raw imported module is searched for linears first
-    (`lowbit-find-linears`). Scales are rounded to their storage type before the
-    codes are chosen.
+    Needs no data, unless `importance=inputs` weights the search of scales by
+    the inputs of each layer on calibration samples. A raw imported module is
+    searched for linears first (`lowbit-find-linears`). Scales are rounded to
+    their storage type before the codes are chosen.
 
     Example (test/Dialect/LowBit/Transforms/rtn-quantize.mlir):
     ```mlir
@@ -127,7 +163,7 @@ def RtnQuantize : QuantizePass<"rtn-quantize"> {
     %y = lowbit.linear %x, %q {name = "fc"} : ...
     ```
   }];
-  let options = schemeOptions # layerOptions;
+  let options = schemeOptions # importanceOptions # runOptions;
 }
 
 def GptqQuantize : QuantizePass<"gptq-quantize"> {
@@ -150,23 +186,7 @@ def GptqQuantize : QuantizePass<"gptq-quantize"> {
     Example (test/Dialect/LowBit/Transforms/gptq-quantize.mlir): as for
     rtn-quantize; only the codes differ.
   }];
-  let options = schemeOptions # [
-    Option<"actOrder", "act-order", "std::string", /*default=*/"\"static\"",
-           "order of the columns: none, static or gar">,
-    Option<"damp", "damp", "double", /*default=*/"0.01",
-           "added to the diagonal of H, in units of its mean">,
-    Option<"blockSize", "block-size", "int64_t", /*default=*/"128",
-           "columns between two updates of the rest">,
-    Option<"refine", "refine", "unsigned", /*default=*/"0",
-           "rounds of least-squares refit of the scales and coordinate descent "
-           "on the codes after GPTQ">,
-    Option<"calibration", "calibration", "std::string", /*default=*/"",
-           "file with samples (.npy, .npz, .safetensors), or none">,
-    Option<"samples", "samples", "int64_t", /*default=*/"0",
-           "use only the first samples (0: all)">,
-    Option<"threads", "threads", "unsigned", /*default=*/"0",
-           "threads to use (0: one per core); the result does not depend on it">,
-  ] # layerOptions;
+  let options = schemeOptions # gptqOptions # runOptions;
 }
 
 def LowBitToLinalg : Pass<"lowbit-to-linalg", "::mlir::ModuleOp"> {

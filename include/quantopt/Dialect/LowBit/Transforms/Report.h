@@ -19,9 +19,13 @@ struct LayerReport {
   std::string name;
   int64_t n = 0, k = 0;
   std::string scheme;
+  std::string method;       ///< that the codes come from
+  int64_t tokens = 0;       ///< rows of calibration inputs, less those all zero
   double bitsPerWeight = 0; ///< metadata counted
-  /// ||(Q - W) X||^2 / ||W X||^2 on the calibration inputs, or the same of the
-  /// weights alone where there are none (ModelReport::errorMeasure).
+  /// "outputs": ||(Q - W) X||^2 / ||W X||^2 on the calibration inputs;
+  /// "importance": the same as if the inputs did not hang together;
+  /// "weights": ||Q - W||^2 / ||W||^2.
+  std::string errorMeasure;
   double relativeError = 0;
   double rtnRelativeError = 0; ///< of plain round-to-nearest on the same data
   double damp = 0;

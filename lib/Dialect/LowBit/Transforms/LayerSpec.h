@@ -1,0 +1,70 @@
+//===- LayerSpec.h - What is done with one layer ----------------*- C++ -*-===//
+//
+// Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef QUANTOPT_LIB_DIALECT_LOWBIT_TRANSFORMS_LAYERSPEC_H
+#define QUANTOPT_LIB_DIALECT_LOWBIT_TRANSFORMS_LAYERSPEC_H
+
+#include "quantopt/Quantize/Gptq.h"
+
+namespace quantopt::lowbit {
+
+/// How the codes of a layer are found.
+enum class Method : uint8_t {
+  RoundToNearest, ///< each weight on its own
+  Gptq,           ///< against the Hessian of the inputs
+};
+
+/// What the error of a weight counts when round-to-nearest chooses scales. (For
+/// GPTQ that is always the diagonal of the Hessian.)
+enum class Importance : uint8_t {
+  None,   ///< the same for all
+  Inputs, ///< the mean square of the input that it multiplies
+};
+
+/// What is done with one layer. The initial values are those of a pass whose
+/// options say nothing.
+struct LayerSpec {
+  Method method = Method::RoundToNearest;
+  Scheme scheme;
+  SearchOptions search = {SearchKind::LeastSquares, /*fullRange=*/true};
+  /// RoundToNearest only.
+  Importance importance = Importance::None;
+
+  // Gptq only.
+  ActOrder actOrder = ActOrder::Static;
+  double damp = 0.01;
+  int64_t blockSize = 128;
+  int refinements = 0;
+  /// With fewer calibration tokens the layer is rounded to nearest.
+  int64_t minTokens = 1;
+
+  /// Whether the layer is quantized on calibration data.
+  bool needsData() const {
+    return method == Method::Gptq || importance == Importance::Inputs;
+  }
+  /// For a layer with `k` inputs. Layers that read the same input and have
+  /// equal factor options share the factorisation.
+  GptqFactorOptions factorOptions(int64_t k) const {
+    return {damp, actOrder,
+            actOrder == ActOrder::Gar ? scheme.groupLength(k) : 0};
+  }
+  GptqOptions gptqOptions() const {
+    GptqOptions options;
+    options.search = search;
+    options.blockSize = blockSize;
+    options.refinements = refinements;
+    return options;
+  }
+  /// Empty if the parts fit together, else the rule that they break.
+  std::string verify() const { return scheme.verify(); }
+
+  bool operator==(const LayerSpec &) const = default;
+};
+
+} // namespace quantopt::lowbit
+
+#endif // QUANTOPT_LIB_DIALECT_LOWBIT_TRANSFORMS_LAYERSPEC_H

@@ -1,0 +1,151 @@
+//===- QuantizeClient.cpp - Quantize where the samples stand --------------===//
+//
+// Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "QuantizeClient.h"
+
+#include "quantopt/Runtime/Multiply.h"
+
+#include "llvm/Support/FormatVariadic.h"
+
+using namespace mlir;
+using namespace quantopt;
+using namespace quantopt::lowbit;
+
+namespace {
+/// The inputs of all samples in f32: in place where they are, else a copy.
+class InputRows {
+public:
+  explicit InputRows(ArrayRef<MatrixRef> inputs) {
+    for (const MatrixRef &input : inputs) {
+      const float *data = static_cast<const float *>(input.data);
+      if (input.kind != FloatKind::F32) {
+        std::vector<float> &values =
+            widened.emplace_back(input.rows * input.cols);
+        widen(input.kind, input.data, values.size(), values.data());
+        data = values.data();
+      }
+      blocks.push_back({data, input.rows});
+    }
+  }
+  ArrayRef<RowBlock> get() const { return blocks; }
+
+private:
+  std::vector<RowBlock> blocks;
+  std::vector<std::vector<float>> widened;
+};
+} // namespace
+
+bool QuantizeClient::usesHessian(unsigned index,
+                                 const InputStatistics &inputs) const {
+  const LayerSpec &spec = run.plan().layers[index].spec;
+  return spec.method == Method::Gptq && !inputs.isDead() &&
+         inputs.tokens >= spec.minTokens;
+}
+
+QuantizeClient::Factors
+QuantizeClient::makeFactors(ArrayRef<unsigned> linears, ArrayRef<RowBlock> rows,
+                            const InputStatistics &inputs) const {
+  int64_t k = inputs.meanSquare.size();
+  std::vector<GptqFactorOptions> wanted;
+  for (unsigned index : linears) {
+    if (run.isRecorded(index) || !usesHessian(index, inputs))
+      continue;
+    GptqFactorOptions options = run.plan().layers[index].spec.factorOptions(k);
+    if (!llvm::is_contained(wanted, options))
+      wanted.push_back(options);
+  }
+  Factors factors;
+  if (wanted.empty())
+    return factors;
+  HessianAccumulator accumulator(k);
+  accumulator.add(rows);
+  std::vector<float> hessian = accumulator.take();
+  // The last takes H over: with one set of options nothing is copied.
+  for (const GptqFactorOptions &options : ArrayRef(wanted).drop_back())
+    factors.emplace_back(options, GptqFactor::make(hessian, k, options));
+  factors.emplace_back(wanted.back(),
+                       GptqFactor::make(std::move(hessian), k, wanted.back()));
+  return factors;
+}
+
+/// Why `inputs` cannot be used; empty if they can.
+static std::string findDefect(const InputStatistics &inputs) {
+  for (auto [column, value] : llvm::enumerate(inputs.meanSquare))
+    if (!std::isfinite(value))
+      return llvm::formatv("the mean square of column {0} is not finite: an "
+                           "input of this layer overflowed or is nan",
+                           column);
+  return "";
+}
+
+LogicalResult QuantizeClient::observe(ArrayRef<unsigned> linears,
+                                      ArrayRef<MatrixRef> inputs) {
+  Seconds start = wallSeconds();
+  int64_t k = inputs[0].cols;
+  InputRows rows(inputs);
+  InputStatistics statistics = {countLiveRows(rows.get(), k),
+                                meanSquares(rows.get(), k)};
+  auto refuse = [&](StringRef error) {
+    const PlannedLayer &layer = run.plan().layers[linears[0]];
+    return LinearOp(layer.linear)->emitError("inputs of layer '")
+           << layer.name << "': " << error
+           << " - look for overflow in the model on the calibration data";
+  };
+  if (std::string error = findDefect(statistics); !error.empty())
+    return refuse(error);
+  Factors factors = makeFactors(linears, rows.get(), statistics);
+  for (const auto &[options, factor] : factors)
+    if (!factor.error().empty())
+      return refuse(factor.error());
+  for (unsigned index : linears) {
+    if (failed(quantize(index, factors, statistics, start)))
+      return failure();
+    // What is shared counts for the first of those that share it.
+    start = wallSeconds();
+  }
+  return success();
+}
+
+LogicalResult QuantizeClient::quantize(unsigned index, const Factors &factors,
+                                       const InputStatistics &inputs,
+                                       Seconds start) {
+  const PlannedLayer &layer = run.plan().layers[index];
+  if (run.isRecorded(index))
+    return success();
+  if (layer.leader) {
+    // Behind a branch the leader may not have been reached, or not yet. Its
+    // spec is the same, so that what it needs is there.
+    if (failed(quantize(*layer.leader, factors, inputs, start)))
+      return failure();
+    run.recordShared(index);
+    return success();
+  }
+  if (!usesHessian(index, inputs)) {
+    std::string why;
+    if (inputs.isDead())
+      why = "its inputs were all zero on the calibration data";
+    else if (inputs.tokens < layer.spec.minTokens)
+      why = llvm::formatv("{0} calibration tokens reached it (min-tokens={1})",
+                          inputs.tokens, layer.spec.minTokens);
+    return quantizeByRounding(run, index, inputs, why, start);
+  }
+  auto it = llvm::find_if(factors, [&](const auto &entry) {
+    return entry.first == layer.spec.factorOptions(layer.k);
+  });
+  assert(it != factors.end() && "a factor for every member");
+  return quantizeByGptq(run, index, it->second, inputs, start);
+}
+
+void QuantizeClient::multiply(unsigned index, MatrixRef x, MutableMatrixRef y) {
+  PackedMatrix weight = run.weight(index);
+  multiplyTransposed(
+      x,
+      [&](int64_t begin, int64_t end, float *out) {
+        dequantizeRows(weight, begin, end, out);
+      },
+      y);
+}

@@ -1,0 +1,127 @@
+//===- QuantizeModule.cpp - The run of a quantizer ------------------------===//
+//
+// Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "QuantizeModule.h"
+
+#include "QuantizeClient.h"
+
+#include "quantopt/Dialect/LowBit/IR/BlobData.h"
+#include "quantopt/Runtime/Pages.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+
+#include <thread>
+
+using namespace mlir;
+
+namespace quantopt::lowbit {
+
+/// The samples to calibrate with, cut to the option samples; nullopt if none
+/// are wanted.
+static FailureOr<std::optional<CalibrationSamples>>
+findSamples(func::FuncOp entry, const QuantizeOptions &options) {
+  using Result = FailureOr<std::optional<CalibrationSamples>>;
+  if (options.calibration == "none")
+    return Result(std::nullopt);
+  Result found;
+  if (options.calibration.empty()) {
+    found = attachedSamples(entry);
+  } else {
+    FailureOr<CalibrationSamples> read =
+        readSamples(options.calibration, entry);
+    found = failed(read) ? Result(failure()) : Result(std::move(*read));
+  }
+  if (failed(found))
+    return failure();
+  if (!*found)
+    return entry.emitError("no calibration data: give calibration=FILE (.npy, "
+                           ".npz or .safetensors with the inputs of the entry "
+                           "function), attach it to the module with "
+                           "--lowbit-attach-data, or ask for calibration=none");
+  if (options.samples > 0 && options.samples < (*found)->count)
+    (*found)->truncate(options.samples);
+  return found;
+}
+
+/// Lets go of the pages of all constants: MlirOptMain scans the whole input
+/// file once, and calibration reads each weight again when its turn comes.
+static void releaseConstants(ModuleOp module) {
+  module.walk([](arith::ConstantOp constant) {
+    auto attr = dyn_cast<DenseResourceElementsAttr>(constant.getValue());
+    AsmResourceBlob *blob = attr ? attr.getRawHandle().getBlob() : nullptr;
+    if (blob)
+      releasePages(blob->getData().data(), blob->getData().size());
+  });
+}
+
+static LogicalResult quantizeOn(const CalibrationSamples &samples,
+                                QuantizationRun &run, ModuleOp module) {
+  const QuantizeOptions &options = run.options();
+  run.report().samples = samples.count;
+  releaseConstants(module);
+  SmallVector<LinearOp> linears;
+  for (const PlannedLayer &layer : run.plan().layers)
+    linears.push_back(layer.linear);
+  unsigned threads = options.threads
+                         ? options.threads
+                         : std::max(1u, std::thread::hardware_concurrency());
+  QuantizeClient client(run);
+  return calibrate(module, options.entry, linears, samples, threads, client);
+}
+
+/// One warning for all layers that wanted data and saw none.
+static void warnOfUnreached(QuantizationRun &run, func::FuncOp entry) {
+  std::vector<StringRef> names;
+  for (auto [layer, row] :
+       llvm::zip_equal(run.plan().layers, run.report().layers))
+    if (layer.spec.needsData() && row.tokens == 0)
+      names.push_back(layer.name);
+  if (names.empty())
+    return;
+  constexpr size_t kMostNames = 10;
+  InFlightDiagnostic diag = entry.emitWarning();
+  diag << "no calibration token reached " << names.size()
+       << " layers, which are rounded to nearest: ";
+  llvm::interleaveComma(ArrayRef(names).take_front(kMostNames), diag);
+  if (names.size() > kMostNames)
+    diag << " and " << names.size() - kMostNames << " more";
+  diag << " - give samples that use them";
+}
+
+LogicalResult quantizeModule(ModuleOp module, StringRef method,
+                             const QuantizeOptions &options) {
+  FailureOr<QuantizePlan> plan = planQuantization(module, options);
+  if (failed(plan))
+    return failure();
+  bool needsData = llvm::any_of(plan->layers, [](const PlannedLayer &layer) {
+    return layer.spec.needsData();
+  });
+  auto entry = module.lookupSymbol<func::FuncOp>(options.entry);
+  std::optional<CalibrationSamples> samples;
+  if (needsData) {
+    FailureOr<std::optional<CalibrationSamples>> found =
+        findSamples(entry, options);
+    if (failed(found))
+      return failure();
+    samples = std::move(*found);
+  }
+  QuantizationRun run(method, options, std::move(*plan));
+  run.report().errorMeasure = samples ? "outputs" : "weights";
+  if (samples && failed(quantizeOn(*samples, run, module)))
+    return failure();
+  // Without data that is every layer; with it, those that stand behind a
+  // branch that no sample took.
+  if (failed(quantizeRestWithoutData(
+          run, samples ? "no calibration sample reached it"
+                       : "no calibration data")))
+    return failure();
+  if (samples)
+    warnOfUnreached(run, entry);
+  return run.finish();
+}
+
+} // namespace quantopt::lowbit
