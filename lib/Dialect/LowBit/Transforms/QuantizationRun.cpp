@@ -76,7 +76,7 @@ static WeightType weightType(LinearOp linear, const Scheme &scheme) {
 }
 
 void QuantizationRun::record(unsigned index, const QuantizedMatrix &matrix,
-                             LayerReport row) {
+                             std::span<const float> weight, LayerReport row) {
   const PlannedLayer &layer = quantizePlan.layers[index];
   weights[index] = pack(matrix);
   recorded[index] = true;
@@ -86,6 +86,8 @@ void QuantizationRun::record(unsigned index, const QuantizedMatrix &matrix,
   row.bitsPerWeight = matrix.scheme.bitsPerWeight(layer.n, layer.k);
   llvm::raw_string_ostream(row.scheme)
       << AffineAttr::get(layer.linear->getContext(), matrix.scheme);
+  if (isReportPage(quantizeOptions.report))
+    row.histogram = gridHistogram(weight, matrix);
   modelReport.layers[index] = std::move(row);
   progress.advance(layer.name, static_cast<double>(layer.n) * layer.k);
 }
@@ -94,6 +96,7 @@ void QuantizationRun::recordShared(unsigned index) {
   const PlannedLayer &layer = quantizePlan.layers[index];
   LayerReport row = modelReport.layers[*layer.leader];
   recorded[index] = true;
+  row.sharesWeightOf = row.name;
   row.fallback = llvm::formatv("shares the weight of {0}", row.name);
   row.name = layer.name;
   row.seconds = 0;

@@ -34,7 +34,9 @@ public:
 
   /// Layer `index` is done. `row` needs what only the method knows: its name,
   /// tokens, errors, damping, fallback and time. The rest is filled in.
-  void record(unsigned index, const QuantizedMatrix &matrix, LayerReport row);
+  /// `weight` is the float matrix [n, k] that `matrix` stands for.
+  void record(unsigned index, const QuantizedMatrix &matrix,
+              std::span<const float> weight, LayerReport row);
 
   /// Layer `index` uses the weight of an earlier one.
   void recordShared(unsigned index);

@@ -5,7 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "quantopt/Dialect/LowBit/Transforms/Report.h"
+#include "ReportPage.h"
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/FileSystem.h"
@@ -17,28 +17,33 @@ using namespace llvm;
 
 namespace quantopt::lowbit {
 
+/// `text`, or null where there is none.
+static json::Value textOrNull(StringRef text) {
+  return text.empty() ? json::Value(nullptr) : json::fixUTF8(text);
+}
+
 json::Value ModelReport::toJSON() const {
   json::Array layerArray, skippedArray;
   for (const LayerReport &layer : layers)
-    layerArray.push_back(json::Object{
-        {"name", layer.name},
-        {"n", layer.n},
-        {"k", layer.k},
-        {"scheme", layer.scheme},
-        {"method", layer.method},
-        {"tokens", layer.tokens},
-        {"bits_per_weight", layer.bitsPerWeight},
-        {"error_measure", layer.errorMeasure},
-        {"relative_error", layer.relativeError},
-        {"rtn_relative_error", layer.rtnRelativeError},
-        {"damp", layer.damp},
-        {"dead_columns", layer.deadColumns},
-        {"fallback", layer.fallback.empty() ? json::Value(nullptr)
-                                            : json::Value(layer.fallback)},
-        {"seconds", layer.seconds}});
+    layerArray.push_back(
+        json::Object{{"name", json::fixUTF8(layer.name)},
+                     {"n", layer.n},
+                     {"k", layer.k},
+                     {"scheme", layer.scheme},
+                     {"method", layer.method},
+                     {"tokens", layer.tokens},
+                     {"bits_per_weight", layer.bitsPerWeight},
+                     {"error_measure", layer.errorMeasure},
+                     {"relative_error", layer.relativeError},
+                     {"rtn_relative_error", layer.rtnRelativeError},
+                     {"damp", layer.damp},
+                     {"dead_columns", layer.deadColumns},
+                     {"fallback", textOrNull(layer.fallback)},
+                     {"shares_weight_of", textOrNull(layer.sharesWeightOf)},
+                     {"seconds", layer.seconds}});
   for (const SkippedReport &skip : skipped)
-    skippedArray.push_back(
-        json::Object{{"name", skip.name}, {"reason", skip.reason}});
+    skippedArray.push_back(json::Object{{"name", json::fixUTF8(skip.name)},
+                                        {"reason", skip.reason}});
   return json::Object{
       {"model", json::Object{{"method", method},
                              {"error_measure", errorMeasure},
@@ -100,9 +105,16 @@ void ModelReport::print(raw_ostream &os) const {
       wallSeconds, cpuSeconds, peakBytes / 1e6);
 }
 
+bool isReportPage(StringRef path) {
+  return path.ends_with_insensitive(".html");
+}
+
 Error writeReport(StringRef path, const ModelReport &report) {
   return writeToOutput(path, [&](raw_ostream &os) {
-    os << formatv("{0:2}", report.toJSON()) << "\n";
+    if (isReportPage(path))
+      writeReportPage(report, os);
+    else
+      os << formatv("{0:2}", report.toJSON()) << "\n";
     return Error::success();
   });
 }

@@ -139,7 +139,8 @@ class QuantizePass<string arg> : Pass<arg, "::mlir::ModuleOp"> {
     Option<"threads", "threads", "unsigned", /*default=*/"0",
            "threads to use (0: one per core); the result does not depend on it">,
     Option<"report", "report", "std::string", /*default=*/"",
-           "write the table of layers to this file as JSON">,
+           "write the table of layers to this file: as a page to look at if it "
+           "ends in .html, else as JSON">,
     Option<"progress", "progress", "std::string", /*default=*/"\"auto\"",
            "auto (bar on a terminal, else lines, then the table), plain or none">,
   ];

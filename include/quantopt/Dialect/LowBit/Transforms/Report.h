@@ -8,6 +8,8 @@
 #ifndef QUANTOPT_DIALECT_LOWBIT_TRANSFORMS_REPORT_H
 #define QUANTOPT_DIALECT_LOWBIT_TRANSFORMS_REPORT_H
 
+#include "quantopt/Quantize/GridHistogram.h"
+
 #include "mlir/Support/LLVM.h"
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/raw_ostream.h"
@@ -31,7 +33,9 @@ struct LayerReport {
   double damp = 0;
   int64_t deadColumns = 0;
   std::string fallback; ///< empty, or why the codes are not the method's own
+  std::string sharesWeightOf; ///< the layer that stores it, or empty
   double seconds = 0;
+  std::optional<GridHistogram> histogram; ///< for the page; not in the JSON
 };
 
 /// A contraction that was seen and left alone.
@@ -56,7 +60,10 @@ struct ModelReport {
   void print(llvm::raw_ostream &os) const;
 };
 
-/// Writes `report` as JSON, whole or not at all.
+/// Whether a report at `path` is a page (.html), else it is JSON.
+bool isReportPage(llvm::StringRef path);
+
+/// Writes `report` as isReportPage says, whole or not at all.
 llvm::Error writeReport(llvm::StringRef path, const ModelReport &report);
 
 /// Empty if a file can be made at `path`, else why not. Asked before the work,
