@@ -105,8 +105,7 @@ void writeReportPage(const ModelReport &report, raw_ostream &os) {
   parts["skipped"] = [&] { writeSkipped(report, os); };
   parts["report"] = [&] { writeData(report.toJSON(), os); };
   parts["page"] = [&] { writePageData(report, os); };
-  parts["charts"] = [&] { os << reportPageCharts; };
-  parts["script"] = [&] { os << reportPageScript; };
+  parts["scripts"] = [&] { os << reportPageScripts; };
   fill(reportPageHtml);
 }
 

@@ -17,8 +17,7 @@ namespace quantopt::lowbit {
 
 extern const char *const reportPageHtml;
 extern const char *const reportPageStyle;
-extern const char *const reportPageCharts;
-extern const char *const reportPageScript;
+extern const char *const reportPageScripts;
 
 } // namespace quantopt::lowbit
 
