@@ -37,10 +37,10 @@ struct GptqQuantizePass
   void runOnOperation() override {
     auto text = QuantizeOptionText::of(*this);
     text.give(actOrder, damp, blockSize, refine, minTokens);
-    LayerSpec start;
-    start.method = Method::Gptq;
+    QuantizeOptions start;
+    start.layer.method = Method::Gptq;
     FailureOr<QuantizeOptions> options =
-        parseQuantizeOptions(text, start, getOperation());
+        parseQuantizeOptions(text, std::move(start), getOperation());
     if (failed(options) ||
         failed(quantizeModule(getOperation(), getArgument(), *options)))
       signalPassFailure();

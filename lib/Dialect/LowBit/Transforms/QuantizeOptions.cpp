@@ -26,9 +26,39 @@ static LogicalResult parseLayer(ArrayRef<LayerSetting> settings,
     if (!option->set(text, spec))
       return badValue(module, name, text) << "expected " << option->expected;
   }
-  std::string rule = spec.verify();
-  if (!rule.empty())
-    return module.emitError("options bits and group-size: ") << rule;
+  return success();
+}
+
+/// What the reader of the recipe has checked.
+static void applySettings(ArrayRef<RecipeSetting> settings, LayerSpec &spec) {
+  for (const RecipeSetting &setting : settings)
+    setting.option->set(setting.text, spec);
+}
+
+/// Reads the recipe if there is one, and sets `options.layer` and
+/// `options.rules`.
+static LogicalResult parseLayers(const QuantizeOptionText &text,
+                                 QuantizeOptions &options, ModuleOp module) {
+  Recipe recipe;
+  if (!text.recipe.empty()) {
+    FailureOr<Recipe> read = readRecipe(text.recipe, module.getLoc());
+    if (failed(read))
+      return failure();
+    recipe = std::move(*read);
+  }
+  applySettings(recipe.defaults, options.layer);
+  if (failed(parseLayer(text.layer, options.layer, module)))
+    return failure();
+  if (std::string broken = options.layer.verify(); !broken.empty())
+    return module.emitError("options of all layers: ") << broken;
+  for (RecipeRule &rule : recipe.rules) {
+    LayerSpec spec = options.layer;
+    applySettings(rule.settings, spec);
+    if (std::string broken = spec.verify(); !broken.empty())
+      return emitError(rule.loc, "this rule with the options of all layers: ")
+             << broken;
+    options.rules.push_back({std::move(rule), spec});
+  }
   return success();
 }
 
@@ -48,11 +78,10 @@ static LogicalResult parsePatterns(ArrayRef<std::string> texts,
 }
 
 FailureOr<QuantizeOptions> parseQuantizeOptions(const QuantizeOptionText &text,
-                                                const LayerSpec &start,
+                                                QuantizeOptions start,
                                                 ModuleOp module) {
-  QuantizeOptions options;
-  options.layer = start;
-  if (failed(parseLayer(text.layer, options.layer, module)) ||
+  QuantizeOptions options = std::move(start);
+  if (failed(parseLayers(text, options, module)) ||
       failed(parsePatterns(text.skip, "skip", options.skip, module)) ||
       failed(parsePatterns(text.only, "only", options.only, module)))
     return failure();

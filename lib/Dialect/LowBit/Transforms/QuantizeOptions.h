@@ -8,11 +8,10 @@
 #ifndef QUANTOPT_LIB_DIALECT_LOWBIT_TRANSFORMS_QUANTIZEOPTIONS_H
 #define QUANTOPT_LIB_DIALECT_LOWBIT_TRANSFORMS_QUANTIZEOPTIONS_H
 
-#include "LayerOptions.h"
 #include "Progress.h"
+#include "Recipe.h"
 
 #include "mlir/IR/BuiltinOps.h"
-#include "llvm/Support/Regex.h"
 
 namespace quantopt::lowbit {
 
@@ -21,7 +20,7 @@ struct QuantizeOptionText {
   /// Those of the table of LayerOptions.h that were given.
   std::vector<LayerSetting> layer;
   std::vector<std::string> skip, only;
-  std::string tied, entry, report, progress, calibration, samples;
+  std::string tied, entry, recipe, report, progress, calibration, samples;
   unsigned threads = 0;
 
   /// From a pass whose tablegen options are those of QuantizePass.
@@ -33,6 +32,7 @@ struct QuantizeOptionText {
     text.only = {pass.only.begin(), pass.only.end()};
     text.tied = pass.tied;
     text.entry = pass.entry;
+    text.recipe = pass.recipe;
     text.report = pass.report;
     text.progress = pass.progress;
     text.calibration = pass.calibration;
@@ -51,22 +51,33 @@ struct QuantizeOptionText {
   }
 };
 
+/// Layers that a rule of the recipe matches, and what is done with them.
+struct LayerRule {
+  RecipeRule from;
+  LayerSpec spec;
+};
+
 /// Their meaning.
 struct QuantizeOptions {
-  LayerSpec layer; ///< of every layer
+  LayerSpec layer;              ///< of layers that no rule matches
+  std::vector<LayerRule> rules; ///< the first that matches counts
   std::vector<llvm::Regex> skip, only;
   bool quantizeTied = false;
   std::string entry, report;
   ProgressStyle progress = ProgressStyle::None;
   std::string calibration; ///< a file, "none", or empty for what is attached
-  int64_t samples = 0;     ///< 0: all
-  unsigned threads = 0;    ///< 0: one per core
+  /// Without data, go on as calibration=none does.
+  bool dataOptional = false;
+  int64_t samples = 0;  ///< 0: all
+  unsigned threads = 0; ///< 0: one per core
 };
 
-/// Reads `text`; what it does not give is as in `start`. A value that no option
-/// takes is a diagnostic at `module` that lists those it takes.
+/// Reads `text` and the recipe that it names. What is done with a layer is,
+/// from the weakest to the strongest, as `start`, the defaults of the recipe,
+/// `text` and the rule of the recipe say. A value that no option takes is a
+/// diagnostic at `module` that lists those it takes.
 mlir::FailureOr<QuantizeOptions>
-parseQuantizeOptions(const QuantizeOptionText &text, const LayerSpec &start,
+parseQuantizeOptions(const QuantizeOptionText &text, QuantizeOptions start,
                      mlir::ModuleOp module);
 
 } // namespace quantopt::lowbit

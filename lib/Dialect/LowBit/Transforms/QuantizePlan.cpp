@@ -43,13 +43,18 @@ public:
   }
 
   void add(LinearOp linear) {
-    std::string reason = whyNot(linear);
+    const LayerRule *rule = findRule(linear.getName());
+    std::string reason = whyNot(linear, rule);
     if (!reason.empty()) {
       plan.skipped.push_back({linear.getName().str(), reason});
       return;
     }
-    PlannedLayer layer = {linear,        linear.getName().str(), linear.getN(),
-                          linear.getK(), options.layer,          std::nullopt};
+    PlannedLayer layer = {linear,
+                          linear.getName().str(),
+                          linear.getN(),
+                          linear.getK(),
+                          rule ? rule->spec : options.layer,
+                          std::nullopt};
     auto &sharers = leaders[dataIdentity(
         linear.getWeight().getDefiningOp<arith::ConstantOp>())];
     auto it = llvm::find_if(sharers, [&](unsigned leader) {
@@ -62,10 +67,31 @@ public:
     plan.layers.push_back(std::move(layer));
   }
 
+  /// A pattern of the recipe that matches no layer is likely a slip.
+  void warnOfUnmatched() const {
+    for (const LayerRule &rule : options.rules)
+      for (const RecipePattern &pattern : rule.from.match)
+        if (!matched.contains(&pattern))
+          emitWarning(pattern.loc, "no linear layer matches '")
+              << pattern.text << "'";
+  }
+
   QuantizePlan plan;
 
 private:
-  std::string whyNot(LinearOp linear) {
+  /// The first rule of the recipe that matches `name`, or null.
+  const LayerRule *findRule(StringRef name) {
+    const LayerRule *first = nullptr;
+    for (const LayerRule &rule : options.rules)
+      for (const RecipePattern &pattern : rule.from.match)
+        if (pattern.regex.match(name)) {
+          matched.insert(&pattern);
+          first = first ? first : &rule;
+        }
+    return first;
+  }
+
+  std::string whyNot(LinearOp linear, const LayerRule *rule) {
     if (linear.isQuantized())
       return "already quantized";
     auto constant = linear.getWeight().getDefiningOp<arith::ConstantOp>();
@@ -81,6 +107,9 @@ private:
       return "left out by option skip";
     if (!options.only.empty() && !llvm::any_of(options.only, matches))
       return "left out by option only";
+    if (rule && rule->from.skip)
+      return llvm::formatv("left out by line {0} of the recipe",
+                           rule->from.loc.getLine());
     auto it = usedElsewhere.find(dataIdentity(constant));
     if (it != usedElsewhere.end() && !options.quantizeTied)
       return llvm::formatv("tied: its weight is also used by '{0}' (an "
@@ -91,6 +120,7 @@ private:
   }
 
   const QuantizeOptions &options;
+  DenseSet<const RecipePattern *> matched;
   DenseMap<Attribute, Operation *> usedElsewhere;
   /// Per weight the first layer of each spec.
   DenseMap<Attribute, SmallVector<unsigned, 1>> leaders;
@@ -124,6 +154,7 @@ FailureOr<QuantizePlan> planQuantization(ModuleOp module,
       planner.plan.skipped.push_back(
           {contractionName(op, refused++), reason.getValue().str()});
   });
+  planner.warnOfUnmatched();
   if (!planner.plan.layers.empty())
     return std::move(planner.plan);
 

@@ -38,7 +38,7 @@ struct RtnQuantizePass
     auto text = QuantizeOptionText::of(*this);
     text.give(importance);
     FailureOr<QuantizeOptions> options =
-        parseQuantizeOptions(text, LayerSpec(), getOperation());
+        parseQuantizeOptions(text, {}, getOperation());
     if (failed(options) ||
         failed(quantizeModule(getOperation(), getArgument(), *options)))
       signalPassFailure();

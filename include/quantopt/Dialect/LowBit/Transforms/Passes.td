@@ -138,6 +138,8 @@ class QuantizePass<string arg> : Pass<arg, "::mlir::ModuleOp"> {
            /*default=*/"", "use only the first samples (0: all)">,
     Option<"threads", "threads", "unsigned", /*default=*/"0",
            "threads to use (0: one per core); the result does not depend on it">,
+    Option<"recipe", "recipe", "std::string", /*default=*/"",
+           "YAML file that says what is done with which layers">,
     Option<"report", "report", "std::string", /*default=*/"",
            "write the table of layers to this file: as a page to look at if it "
            "ends in .html, else as JSON">,
@@ -188,6 +190,47 @@ def GptqQuantize : QuantizePass<"gptq-quantize"> {
     rtn-quantize; only the codes differ.
   }];
   let options = schemeOptions # gptqOptions # runOptions;
+}
+
+def LowBitQuantize : QuantizePass<"lowbit-quantize"> {
+  let summary = "Quantize linear layers by a preset, a recipe, or both";
+  let description = [{
+    The same run as rtn-quantize and gptq-quantize; only what is done where the
+    options say nothing comes from `preset`:
+
+    - `fast`: rounding to nearest, scales searched by least squares and weighted
+      by the inputs of a few samples; without data, not weighted.
+    - `balanced`: GPTQ on all samples, with the same search.
+    - `best`: GPTQ, a wider search, and rounds of refinement after it.
+
+    `recipe` is a YAML file with options of layers by name:
+    ```yaml
+    defaults:                    # of all layers
+      group-size: 128
+    layers:                      # the first rule that matches counts
+      - match: "lm_head|embed"   # regular expression on names, or a list of them
+        skip: true
+      - match: "down_proj$"
+        bits: 8                  # the rest is as for all layers
+        group-size: channel
+      - match: ["q_proj$", "k_proj$"]
+        method: rtn
+    ```
+    Its keys are the options of the pass from `method` and `bits` to
+    `min-tokens`, with the same meaning. What is said later in this list counts:
+    the preset, `defaults`, the options of the pass, the rule. Every quantizer
+    pass takes a recipe.
+
+    Example (test/Dialect/LowBit/Transforms/lowbit-quantize.mlir): as for
+    rtn-quantize; only the codes differ.
+  }];
+  let options = [
+    Option<"preset", "preset", "std::string", /*default=*/"\"balanced\"",
+           "fast, balanced or best: what the options below are if they are not "
+           "given">,
+    LayerOption<"method", "method",
+                "rtn (rounding to nearest) or gptq">,
+  ] # schemeOptions # importanceOptions # gptqOptions # runOptions;
 }
 
 def LowBitToLinalg : Pass<"lowbit-to-linalg", "::mlir::ModuleOp"> {
