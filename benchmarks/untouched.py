@@ -7,7 +7,7 @@
 
 `make` writes model.mlirbc, with calibration samples, and heldout.npz: inputs
 that share nothing with those, and what torch makes of them with the float
-weights. `evaluate` runs a quantized model on them with quant-run and prints
+weights, which weights.safetensors has for other tools. `evaluate` runs a quantized model on them with quant-run and prints
 the relative error of the last hidden state, |y_q - y|^2 / |y|^2, and for a
 model with a head over tokens the KL divergence at the masked positions.
 
@@ -158,6 +158,7 @@ MODELS = {"minilm": load_minilm, "rxnfp": load_rxnfp}
 
 def make(name: str, folder: Path) -> None:
     import torch
+    from safetensors.torch import save_file
 
     sys.path.insert(0, str(ROOT / "python"))
     from quantopt import from_torch
@@ -169,6 +170,9 @@ def make(name: str, folder: Path) -> None:
     heldout = batches(sequences("heldout"), HELDOUT)
     from_torch(model, torch.from_numpy(heldout[0]), calibration, folder / "model.mlirbc")
     results = [model(torch.from_numpy(batch)) for batch in heldout]
+    # Clones: safetensors refuses tied weights.
+    weights = {key: value.clone() for key, value in model.state_dict().items()}
+    save_file(weights, folder / "weights.safetensors")
     arrays = {"ids": heldout}
     if mask:
         arrays["masked"] = heldout == mask[0]

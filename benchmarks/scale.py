@@ -1,0 +1,301 @@
+# Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""What models of billions of parameters cost, from one block of their shapes.
+
+  python benchmarks/scale.py [--only REGEX] [--folder FOLDER]
+  python benchmarks/scale.py --hidden 512 --intermediate 1376 --heads 8 --samples 8 \
+      --length 256 --dry        smaller shapes: the same steps, nothing is stored
+
+Makes a decoder layer of Llama-7B's shapes (transformers' own module) with random
+weights, and hidden states as a trained model has them: correlated, and a few
+channels a hundred times as large as the others. Quantizes it by the runs in
+RUNS and stores time and peak memory of each. section() gives the part of
+docs/results.md, with what follows for whole models.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from measure import BIN, PYTHON, ROOT, WORK, cost, run, say, store, stored
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A decoder layer; `kv` is the width of keys and values."""
+
+    hidden: int
+    intermediate: int
+    heads: int
+    kv: int
+    blocks: int = 1
+
+    @property
+    def linears(self) -> list[tuple[int, int, bool]]:
+        """(N, K, whether it is the first that reads this input)"""
+        h, i = self.hidden, self.intermediate
+        return [(h, h, True), (self.kv, h, False), (self.kv, h, False), (h, h, True),
+                (i, h, True), (i, h, False), (h, i, True)]  # fmt: skip
+
+    @property
+    def weights(self) -> int:
+        return sum(n * k for n, k, _ in self.linears)
+
+    def work(self, tokens: int, length: int) -> dict[str, float]:
+        """Multiplications of a block by part of the run.
+
+        forward: the linears, and attention scores and values over whole windows.
+        Hessian: half of X^T X for each input. solve: a factorisation of K^3 for
+        each input, and N K^2 / 2 updates for each linear.
+        """
+        forward = tokens * (self.weights + 2 * length * self.hidden)
+        hessian = sum(tokens * k * k / 2 for _, k, first in self.linears if first)
+        solve = sum(n * k * k / 2 + (k**3 if first else 0) for n, k, first in self.linears)
+        return {"forward": forward, "hessian": hessian, "solve": solve}
+
+    def bytes(self, tokens: int) -> dict[str, float]:
+        """The large things that are in memory at the widest point, before down_proj."""
+        return {
+            "weights": 4 * self.weights,
+            "samples and residual": 2 * 4 * tokens * self.hidden,
+            "inputs of down_proj": 4 * tokens * self.intermediate,
+            "Hessian and factor": 2 * 4 * self.intermediate**2,
+        }
+
+
+MEASURED = Shape(4096, 11008, 32, 4096)
+SAMPLES, LENGTH = 32, 2048
+MODELS = {
+    "Llama-2-7B": Shape(4096, 11008, 32, 4096, blocks=32),
+    "Llama-2-70B": Shape(8192, 28672, 64, 1024, blocks=80),
+}
+CORES = (2, 16, 64)
+
+
+@dataclass(frozen=True)
+class Run:
+    name: str
+    passName: str
+    options: str
+    share: float = 1  # of the samples
+    threads: int = 2
+
+
+# The parts of a run are told apart by three of them: the Hessian grows with the
+# samples and the solve does not; one thread tells what more threads help.
+PARTS = ("GPTQ", "GPTQ, a quarter of the samples", "GPTQ, a quarter, 1 thread")
+RUNS = [
+    Run("GPTQ", "gptq-quantize", ""),
+    Run("GPTQ, a quarter of the samples", "gptq-quantize", "", share=0.25),
+    Run("GPTQ, a quarter, 1 thread", "gptq-quantize", "", share=0.25, threads=1),
+]
+
+MAKE = """
+import json, sys, numpy, torch
+from transformers import LlamaConfig
+from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaRotaryEmbedding
+from quantopt import from_torch
+hidden, intermediate, heads, kv, samples, length = json.loads(sys.argv[1])
+folder = sys.argv[2]
+config = LlamaConfig(hidden_size=hidden, intermediate_size=intermediate, num_attention_heads=heads,
+    num_key_value_heads=kv * heads // hidden, num_hidden_layers=1, max_position_embeddings=length,
+    attn_implementation="eager")
+chance = torch.Generator().manual_seed(0)
+
+class Block(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = LlamaDecoderLayer(config, 0)
+        mask = torch.full((1, 1, length, length), torch.finfo(torch.float32).min).triu(1)
+        self.register_buffer("mask", mask, persistent=False)
+        positions = torch.arange(length)[None]
+        cosine, sine = LlamaRotaryEmbedding(config)(torch.zeros(1), positions)
+        self.register_buffer("cosine", cosine, persistent=False)
+        self.register_buffer("sine", sine, persistent=False)
+
+    def forward(self, hidden):
+        return self.layer(hidden, attention_mask=self.mask,
+                          position_embeddings=(self.cosine, self.sine))
+
+block = Block().eval().requires_grad_(False)
+for value in block.layer.parameters():
+    if value.ndim == 2:
+        # Rows of different length, as training leaves them.
+        value.normal_(std=value.shape[1] ** -0.5, generator=chance)
+        value.mul_(torch.empty(len(value), 1).log_normal_(0, 0.3, generator=chance))
+    else:
+        value.log_normal_(-0.7, 0.3, generator=chance)
+from_torch(block, torch.zeros(1, length, hidden), output=folder + "/block.mlirbc")
+del block
+
+scale = torch.empty(hidden).log_normal_(0, 0.5, generator=chance)
+scale[torch.randperm(hidden, generator=chance)[: max(4, hidden // 1000)]] *= 100
+rank = hidden // 8
+mixing = torch.empty(rank, hidden).normal_(std=rank ** -0.5, generator=chance)
+states = numpy.lib.format.open_memmap(folder + "/states.npy", "w+", "float32",
+                                      (samples, 1, length, hidden))
+for sample in range(samples):
+    common = torch.empty(length, rank).normal_(generator=chance) @ mixing
+    own = torch.empty(length, hidden).normal_(generator=chance)
+    states[sample, 0] = ((common + 0.5 * own) * scale).numpy()
+states.flush()
+"""
+
+
+def make(folder: Path, shape: Shape, samples: int, length: int) -> None:
+    """FOLDER/block.mlirbc and FOLDER/states.npy, [samples, 1, length, hidden]."""
+    if (folder / "states.npy").exists():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    sizes = [shape.hidden, shape.intermediate, shape.heads, shape.kv, samples, length]
+    run([PYTHON, "-c", MAKE, json.dumps(sizes), folder],
+        {"PYTHONPATH": str(ROOT / "python"), "QUANTOPT_BIN": str(BIN)})  # fmt: skip
+
+
+def quantize(folder: Path, entry: Run, samples: int) -> dict:
+    report, output = folder / "report.json", folder / "quantized.mlirbc"
+    used = max(1, round(entry.share * samples))
+    finished = run([
+        BIN / "quant-opt", folder / "block.mlirbc",
+        f"--{entry.passName}={entry.options} calibration={folder / 'states.npy'} samples={used} "
+        f"threads={entry.threads} progress=none report={report}", "-o", output])  # fmt: skip
+    table = json.loads(report.read_text())
+    output.unlink()
+    return {
+        "options": f"--{entry.passName}={entry.options}",
+        "samples": used, "threads": entry.threads, "cost": cost(finished),
+        "wall": table["model"]["wall_seconds"],
+        "layers": {layer["name"]: layer["seconds"] for layer in table["layers"]},
+    }  # fmt: skip
+
+
+def measure(only: str = "", folder: Path = WORK / "scale") -> None:
+    make(folder, MEASURED, SAMPLES, LENGTH)
+    for entry in RUNS:
+        if re.search(only, entry.name):
+            say(f"== scale: {entry.name}")
+            store("scale", entry.name, quantize(folder, entry, SAMPLES))
+
+
+# --- The page -----------------------------------------------------------------
+
+
+def parts(rows: dict[str, dict]) -> dict[str, dict[str, float]]:
+    """Wall seconds of each part in the runs of PARTS.
+
+    While a layer is quantized all samples wait, so what the layers did not take
+    is the forward pass. Of what they took the Hessian grows with the samples.
+    """
+    whole, quarter, single = (rows[name] for name in PARTS)
+    share = quarter["samples"] / whole["samples"]
+    found = {}
+    for name, row in zip(PARTS, (whole, quarter, single)):
+        layers = sum(row["layers"].values())
+        found[name] = {"forward": row["wall"] - layers, "layers": layers}
+    hessian = (found[PARTS[0]]["layers"] - found[PARTS[1]]["layers"]) / (1 - share)
+    found[PARTS[0]] |= {"hessian": hessian, "solve": found[PARTS[0]]["layers"] - hessian}
+    return found
+
+
+def amdahl(one: float, two: float) -> float:
+    """The part that more threads do not help, from the times of one and two."""
+    return min(max(2 * two / one - 1, 0), 1)
+
+
+def section(rows: dict[str, dict] | None = None, shape: Shape = MEASURED,
+            samples: int = SAMPLES, length: int = LENGTH) -> list[str]:  # fmt: skip
+    from page import machines, table
+
+    rows = stored("scale")["rows"] if rows is None else rows
+    if not rows:
+        return []
+    tokens = samples * length
+    weights = 4 * shape.weights / 1e6
+    lines = [[name, str(row["samples"]), str(row["threads"]), f"{row['cost']['wall']:.0f}",
+              f"{row['cost']['cpu']:.0f}", f"{row['cost']['peak_mb']:.0f}",
+              f"{row['cost']['peak_mb'] - weights:.0f}"] for name, row in rows.items()]  # fmt: skip
+    text = [
+        "## Scale: one block of Llama-7B's shapes",
+        f"{shape.hidden} and {shape.intermediate}, random weights ({weights:.0f} MB in f32), "
+        f"{samples} samples of {length} tokens with outlier channels; benchmarks/scale.py. "
+        + machines(rows.values(), column=False),
+        table(["run", "samples", "threads", "wall s", "CPU s", "peak MB", "less the weights"], lines),
+    ]
+    if not all(name in rows for name in PARTS):
+        return text
+    times = parts(rows)
+    whole, work = times[PARTS[0]], shape.work(tokens, length)
+    total = sum(whole[part] for part in work)
+    # What a thread more brings: the forward pass and the layers, each as a whole.
+    serial = {"forward": amdahl(times[PARTS[2]]["forward"], times[PARTS[1]]["forward"])}
+    serial["hessian"] = serial["solve"] = amdahl(
+        times[PARTS[2]]["layers"], times[PARTS[1]]["layers"]
+    )
+    text += [
+        "While a layer is quantized all samples wait, so what the layers did not take is the "
+        "forward pass; of what they took, the part that grows with the samples is the Hessian, the "
+        "rest the solve (factorisation, scales and codes). Rates are multiplications and additions "
+        "by the counts in scale.py; the serial part is what the times of one and of two threads "
+        "say by Amdahl's law.",
+        table(["part", "wall s", "share", "GFLOP/s", "serial part"],
+              [[part, f"{whole[part]:.0f}", f"{whole[part] / total:.0%}",
+                f"{2 * work[part] / whole[part] / 1e9:.0f}", f"{serial[part]:.1%}"]
+               for part in work]),
+    ]  # fmt: skip
+    lines = []
+    for name, model in MODELS.items():
+        count, size = model.work(tokens, length), model.bytes(tokens)
+        seconds = {part: whole[part] * count[part] / work[part] * model.blocks for part in work}
+        hours = [sum(seconds[part] * (serial[part] + (1 - serial[part]) * 2 / cores)
+                     / (serial[part] + (1 - serial[part])) for part in work) / 3600
+                 for cores in CORES]  # fmt: skip
+        lines.append([name, str(model.blocks), *(f"{value:.1f}" for value in hours),
+                      f"{sum(size.values()) / 1e9:.1f}",
+                      ", ".join(f"{key} {value / 1e9:.1f}" for key, value in size.items())])  # fmt: skip
+    estimate = sum(shape.bytes(tokens).values()) / 1e6
+    text += [
+        "Whole models, on paper: each part grows with its count of multiplications (the solve with "
+        "the cube of K, the others with its square) and with the blocks; more cores shorten all but "
+        f"the serial part, as far as there are samples to run at once ({samples} here: beyond that "
+        "many cores the forward pass needs more samples). Memory is one block's, whatever the "
+        "number of blocks, as long as the weights are mapped from the file and the results are "
+        f"written to one: the sum of what is listed, which for the block above gives {estimate:.0f} "
+        f"MB where {rows[PARTS[0]]['cost']['peak_mb']:.0f} MB were measured.",
+        table(["model", "blocks", *(f"hours, {cores} cores" for cores in CORES), "GB", "of which"],
+              lines),
+    ]  # fmt: skip
+    return text
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", default="")
+    parser.add_argument("--folder", type=Path, default=WORK / "scale")
+    for name, value in (("hidden", 4096), ("intermediate", 11008), ("heads", 32),
+                        ("samples", SAMPLES), ("length", LENGTH)):  # fmt: skip
+        parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--dry", action="store_true", help="print the section, store nothing")
+    options = parser.parse_args()
+    if not options.dry:
+        measure(options.only, options.folder)
+        return
+    from measure import circumstances
+
+    shape = Shape(options.hidden, options.intermediate, options.heads, options.hidden)
+    make(options.folder, shape, options.samples, options.length)
+    rows = {
+        entry.name: dict(quantize(options.folder, entry, options.samples), measured=circumstances())
+        for entry in RUNS
+        if re.search(options.only, entry.name)
+    }
+    print("\n\n".join(section(rows, shape, options.samples, options.length)))
+
+
+if __name__ == "__main__":
+    main()
