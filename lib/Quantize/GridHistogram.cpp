@@ -20,12 +20,26 @@ static std::vector<uint8_t> allCodes(const Scheme &scheme) {
   return codes;
 }
 
-static void count(Histogram &histogram, double value) {
-  double bins = histogram.counts.size();
-  double width = histogram.to - histogram.from;
-  double bin = width > 0 ? (value - histogram.from) / width * bins : 0;
-  ++histogram.counts[static_cast<size_t>(std::clamp(bin, 0.0, bins - 1))];
-}
+namespace {
+/// Counts into a histogram whose range is set.
+class Counter {
+public:
+  explicit Counter(Histogram &histogram)
+      : counts(histogram.counts), from(histogram.from),
+        last(histogram.counts.size() - 1) {
+    double width = histogram.to - histogram.from;
+    perUnit = width > 0 ? histogram.counts.size() / width : 0;
+  }
+  void add(double value) {
+    double bin = std::clamp((value - from) * perUnit, 0.0, last);
+    ++counts[static_cast<size_t>(bin)];
+  }
+
+private:
+  std::vector<int64_t> &counts;
+  double from, last, perUnit;
+};
+} // namespace
 
 static void countAbsolute(std::span<const float> w, int64_t bins,
                           GridHistogram &result) {
@@ -42,8 +56,9 @@ static void countAbsolute(std::span<const float> w, int64_t bins,
   result.absolute.from = std::max(result.minimum, mean - 6 * result.deviation);
   result.absolute.to = std::min(result.maximum, mean + 6 * result.deviation);
   result.absolute.counts.resize(bins);
+  Counter counter(result.absolute);
   for (float value : w)
-    count(result.absolute, value);
+    counter.add(value);
 }
 
 /// The grid of the group whose scale is the median of all magnitudes.
@@ -88,6 +103,7 @@ GridHistogram gridHistogram(std::span<const float> w,
   double unitLow = result.unitGrid[ends[0]];
   double unitRange = result.unitGrid[ends[1]] - unitLow;
 
+  Counter counter(result.units);
   int64_t length = scheme.groupLength(matrix.k);
   int64_t groups = scheme.numGroups(matrix.k);
   for (int64_t row = 0; row < matrix.n; ++row) {
@@ -101,11 +117,12 @@ GridHistogram gridHistogram(std::span<const float> w,
       double low = values[0], range = double(values[1]) - low;
       if (range == 0)
         continue;
+      double perUnit = unitRange / range;
       int64_t end = std::min(matrix.k, (group + 1) * length);
       for (int64_t i = row * matrix.k + group * length;
            i < row * matrix.k + end; ++i) {
-        double value = unitLow + (w[i] - low) / range * unitRange;
-        count(result.units, value);
+        double value = unitLow + (w[i] - low) * perUnit;
+        counter.add(value);
         result.beyond += value < result.units.from || value > result.units.to;
         ++result.codeCounts[matrix.codes[i]];
       }

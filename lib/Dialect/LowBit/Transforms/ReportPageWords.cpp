@@ -36,7 +36,13 @@ std::string escaped(StringRef text) {
 }
 
 std::string nameHtml(StringRef text) {
-  return formatv("<span class=\"name\">{0}</span>", escaped(text));
+  std::string out = "<span class=\"name\">";
+  for (char c : escaped(text)) {
+    out += c;
+    if (c == '.' || c == '/')
+      out += "<wbr>"; // long names break here
+  }
+  return out + "</span>";
 }
 
 std::string shortNumber(double value) {

@@ -15,9 +15,9 @@ func.func @main(%x: tensor<1x4xf32> {lowbit.calibration = dense<[[[0.0, 0.0, 0.0
 // CHECK: <h1>Quantization report</h1>
 // CHECK: gptq-quantize{{.*}}2 calibration samples
 // CHECK: <h3>To know</h3>
-// CHECK: &lt;/script&gt;{{.*}}: its inputs were all zero on the calibration data: rounded to nearest
+// CHECK: &lt;/<wbr>script&gt;{{.*}}: its inputs were all zero on the calibration data: rounded to nearest
 // CHECK: <tbody>
-// CHECK: <th scope="row">{{.*}}&lt;/script&gt;
+// CHECK: <th scope="row">{{.*}}&lt;/<wbr>script&gt;
 // CHECK: <h2>Left alone</h2>
 // CHECK: left{{.*}}option skip
 // CHECK: id="report-data">{"layers":[{{.*}}"name":"\u003c/script>"{{.*}}</script>
