@@ -11,6 +11,7 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/Remarks.h"
 #include "llvm/Support/FormatVariadic.h"
 
 #include <sys/resource.h>
@@ -132,6 +133,26 @@ static WeightOp createWeight(LinearOp linear, const PackedStorage &storage,
                           b.getDictionaryAttr(planes));
 }
 
+/// Tells MLIR's remark engine (mlir/IR/Remarks.h), if it is on, what `row` says
+/// of `linear`. The remark goes by the layer's name: locations need not differ.
+static void emitRemark(LinearOp linear, const LayerReport &row) {
+  using remark::metric;
+  remark::detail::InFlightRemark remark = remark::passed(
+      linear.getLoc(),
+      remark::RemarkOpts::name(linear.getName())
+          .category("lowbit")
+          .subCategory("quantize")
+          .function(linear->getParentOfType<func::FuncOp>().getName()));
+  if (!remark)
+    return;
+  remark << metric("method", row.method) << metric("scheme", row.scheme)
+         << metric("bits_per_weight", row.bitsPerWeight)
+         << metric("relative_error", row.relativeError)
+         << metric("error_measure", row.errorMeasure);
+  if (!row.fallback.empty())
+    remark << metric("fallback", row.fallback);
+}
+
 LogicalResult QuantizationRun::finish() {
   std::vector<WeightOp> ops(weights.size());
   std::vector<bool> isShared(weights.size(), false);
@@ -157,6 +178,7 @@ LogicalResult QuantizationRun::finish() {
       weights[i] = {};
     }
     linear.getWeightMutable().assign(ops[i].getResult());
+    emitRemark(linear, modelReport.layers[i]);
     if (constant->use_empty())
       constant.erase();
   }
