@@ -25,7 +25,7 @@
 
 namespace quantopt::lowbit {
 
-/// An option of a layer that the file sets, and where.
+/// An option of a layer that the file sets. The text is one that it takes.
 struct RecipeSetting {
   const LayerOption *option;
   std::string text;
