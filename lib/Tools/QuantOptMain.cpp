@@ -16,6 +16,7 @@
 #include "mlir/InitAllPasses.h"
 #include "mlir/Support/FileUtilities.h"
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
+#include "llvm/Support/CommandLine.h"
 #include "llvm/Support/Error.h"
 #include "llvm/Support/InitLLVM.h"
 #include "llvm/Support/MemoryBuffer.h"
@@ -51,15 +52,25 @@ static std::unique_ptr<llvm::MemoryBuffer> openAligned(StringRef path,
   return copy;
 }
 
+/// Our diagnostics name the layer. Many stand at the function or the module,
+/// and the op shown below them would be the whole model.
+static void hideOpsOfDiagnostics() {
+  auto &options = llvm::cl::getRegisteredOptions();
+  auto it = options.find("mlir-print-op-on-diagnostic");
+  if (it != options.end())
+    static_cast<llvm::cl::opt<bool> *>(it->second)->setInitialValue(false);
+}
+
 int quantopt::quantOptMain(int argc, char **argv) {
   llvm::InitLLVM init(argc, argv);
   DialectRegistry registry;
   quantopt::registerAllDialects(registry);
   mlir::registerAllPasses();
   quantopt::registerAllPasses();
-  auto [input, output] = registerAndParseCLIOptions(
-      argc, argv, "quant-opt: quantize the linear layers of a model\n",
-      registry);
+  std::string help = registerCLIOptions(
+      "quant-opt: quantize the linear layers of a model\n", registry);
+  hideOpsOfDiagnostics();
+  auto [input, output] = parseCLIOptions(argc, argv, help);
   MlirOptMainConfig config = MlirOptMainConfig::createFromCLOptions();
   if (config.shouldShowDialects() || config.shouldListPasses())
     return failed(MlirOptMain(argc, argv, input, output, registry));

@@ -8,8 +8,7 @@
 #include "LayerOptions.h"
 
 #include "llvm/ADT/STLExtras.h"
-
-#include <initializer_list>
+#include "llvm/Support/FormatVariadic.h"
 
 using namespace llvm;
 
@@ -19,144 +18,173 @@ namespace quantopt::lowbit {
 // Kinds of value
 //===----------------------------------------------------------------------===//
 
-/// Sets `field` to the value of the word that `text` is.
-template <typename T>
-static bool setWord(StringRef text, T &field,
-                    std::initializer_list<std::pair<StringRef, T>> words) {
+// `field` takes a LayerSpec, const or not, to the field that an option is.
+
+template <typename T> using Word = std::pair<StringLiteral, T>;
+
+/// One of a few words.
+template <auto field, const auto &words>
+static bool setWord(StringRef text, LayerSpec &spec) {
   for (const auto &[word, value] : words)
     if (text == word) {
-      field = value;
+      field(spec) = value;
       return true;
     }
   return false;
 }
 
-static bool setFlag(StringRef text, bool &field) {
-  return setWord(text, field, {{"true", true}, {"false", false}});
+template <auto field, const auto &words>
+static std::string getWord(const LayerSpec &spec) {
+  for (const auto &[word, value] : words)
+    if (field(spec) == value)
+      return word.str();
+  return "";
 }
 
-/// A whole number from `least` to `most`.
-template <typename T>
-static bool setInteger(StringRef text, T &field, int64_t least, int64_t most) {
-  int64_t value;
-  if (text.getAsInteger(10, value) || value < least || value > most)
-    return false;
-  field = static_cast<T>(value);
-  return true;
+template <auto field, const auto &words>
+static constexpr LayerOption wordOption(StringLiteral name,
+                                        StringLiteral expected) {
+  return {name, expected, setWord<field, words>, getWord<field, words>};
 }
 
-/// A number from `least` to `most`.
-static bool setNumber(StringRef text, double &field, double least,
-                      double most) {
-  double value;
-  if (text.getAsDouble(value) || !(value >= least && value <= most))
-    return false;
-  field = value;
-  return true;
+static constexpr Word<bool> kFlags[] = {{"true", true}, {"false", false}};
+
+template <auto field>
+static constexpr LayerOption flagOption(StringLiteral name) {
+  return wordOption<field, kFlags>(name, "'true' or 'false'");
 }
 
 static constexpr int64_t kNoLimit = INT64_MAX;
+
+/// A whole number from `least` to `most`.
+template <auto field, int64_t least, int64_t most>
+static bool setInteger(StringRef text, LayerSpec &spec) {
+  int64_t value;
+  if (text.getAsInteger(10, value) || value < least || value > most)
+    return false;
+  field(spec) = value;
+  return true;
+}
+
+template <auto field> static std::string getInteger(const LayerSpec &spec) {
+  return std::to_string(field(spec));
+}
+
+template <auto field, int64_t least, int64_t most = kNoLimit>
+static constexpr LayerOption integerOption(StringLiteral name,
+                                           StringLiteral expected) {
+  return {name, expected, setInteger<field, least, most>, getInteger<field>};
+}
+
+/// A number from 0 to 1.
+template <auto field> static bool setShare(StringRef text, LayerSpec &spec) {
+  double value;
+  if (text.getAsDouble(value) || !(value >= 0 && value <= 1))
+    return false;
+  field(spec) = value;
+  return true;
+}
+
+template <auto field> static std::string getShare(const LayerSpec &spec) {
+  return formatv("{0:R}", field(spec));
+}
+
+template <auto field>
+static constexpr LayerOption shareOption(StringLiteral name) {
+  return {name, "a number from 0 to 1", setShare<field>, getShare<field>};
+}
 
 //===----------------------------------------------------------------------===//
 // The table
 //===----------------------------------------------------------------------===//
 
+static constexpr auto groupSizeOf = [](auto &spec) -> auto & {
+  return spec.scheme.groupSize;
+};
+static constexpr auto granularityOf = [](auto &spec) -> auto & {
+  return spec.scheme.granularity;
+};
+static constexpr Word<Granularity> kGranularities[] = {
+    {"channel", Granularity::Channel}, {"tensor", Granularity::Tensor}};
+
 static bool setGroupSize(StringRef text, LayerSpec &spec) {
-  Scheme &scheme = spec.scheme;
-  if (setWord(text, scheme.granularity,
-              {{"channel", Granularity::Channel},
-               {"tensor", Granularity::Tensor}})) {
-    scheme.groupSize = 0;
+  if (setWord<granularityOf, kGranularities>(text, spec)) {
+    spec.scheme.groupSize = 0;
     return true;
   }
-  if (!setInteger(text, scheme.groupSize, 1, kNoLimit))
+  if (!setInteger<groupSizeOf, 1, kNoLimit>(text, spec))
     return false;
-  scheme.granularity = Granularity::Group;
+  spec.scheme.granularity = Granularity::Group;
   return true;
+}
+
+static std::string getGroupSize(const LayerSpec &spec) {
+  return spec.scheme.granularity == Granularity::Group
+             ? getInteger<groupSizeOf>(spec)
+             : getWord<granularityOf, kGranularities>(spec);
 }
 
 /// Another name for zero=none; false takes back only that.
 static bool setSymmetric(StringRef text, LayerSpec &spec) {
-  bool symmetric;
-  if (!setFlag(text, symmetric))
-    return false;
   ZeroKind &zero = spec.scheme.zero;
-  if (symmetric)
+  if (text == "true")
     zero = ZeroKind::Symmetric;
+  else if (text != "false")
+    return false;
   else if (zero == ZeroKind::Symmetric)
     zero = ZeroKind::Integer;
   return true;
 }
 
+static std::string getSymmetric(const LayerSpec &spec) {
+  return spec.scheme.zero == ZeroKind::Symmetric ? "true" : "false";
+}
+
+static constexpr Word<Method> kMethods[] = {{"rtn", Method::RoundToNearest},
+                                            {"gptq", Method::Gptq}};
+static constexpr Word<ZeroKind> kZeros[] = {{"integer", ZeroKind::Integer},
+                                            {"float", ZeroKind::Minimum},
+                                            {"none", ZeroKind::Symmetric}};
+static constexpr Word<FloatKind> kScaleTypes[] = {{"f16", FloatKind::F16},
+                                                  {"bf16", FloatKind::BF16},
+                                                  {"f32", FloatKind::F32}};
+static constexpr Word<SearchKind> kSearches[] = {
+    {"none", SearchKind::None},
+    {"lsq", SearchKind::LeastSquares},
+    {"grid", SearchKind::Grid}};
+static constexpr Word<Importance> kImportances[] = {
+    {"none", Importance::None}, {"inputs", Importance::Inputs}};
+static constexpr Word<ActOrder> kActOrders[] = {{"none", ActOrder::None},
+                                                {"static", ActOrder::Static},
+                                                {"gar", ActOrder::Gar}};
+
+#define FIELD(name) [](auto &spec) -> auto & { return spec.name; }
+
 static constexpr LayerOption kOptions[] = {
-    {"method", "'rtn' or 'gptq'",
-     [](StringRef text, LayerSpec &spec) {
-       return setWord(
-           text, spec.method,
-           {{"rtn", Method::RoundToNearest}, {"gptq", Method::Gptq}});
-     }},
-    {"bits", "a number from 2 to 8",
-     [](StringRef text, LayerSpec &spec) {
-       return setInteger(text, spec.scheme.bits, 2, 8);
-     }},
+    wordOption<FIELD(method), kMethods>("method", "'rtn' or 'gptq'"),
+    integerOption<FIELD(scheme.bits), 2, 8>("bits", "a number from 2 to 8"),
     {"group-size", "a number of at least 1, 'channel' or 'tensor'",
-     setGroupSize},
-    {"zero", "'integer', 'float' or 'none'",
-     [](StringRef text, LayerSpec &spec) {
-       return setWord(text, spec.scheme.zero,
-                      {{"integer", ZeroKind::Integer},
-                       {"float", ZeroKind::Minimum},
-                       {"none", ZeroKind::Symmetric}});
-     }},
-    {"symmetric", "'true' or 'false'", setSymmetric},
-    {"scale-type", "'f16', 'bf16' or 'f32'",
-     [](StringRef text, LayerSpec &spec) {
-       return setWord(text, spec.scheme.scaleType,
-                      {{"f16", FloatKind::F16},
-                       {"bf16", FloatKind::BF16},
-                       {"f32", FloatKind::F32}});
-     }},
-    {"full-range", "'true' or 'false'",
-     [](StringRef text, LayerSpec &spec) {
-       return setFlag(text, spec.search.fullRange);
-     }},
-    {"search", "'none', 'lsq' or 'grid'",
-     [](StringRef text, LayerSpec &spec) {
-       return setWord(text, spec.search.kind,
-                      {{"none", SearchKind::None},
-                       {"lsq", SearchKind::LeastSquares},
-                       {"grid", SearchKind::Grid}});
-     }},
-    {"importance", "'none' or 'inputs'",
-     [](StringRef text, LayerSpec &spec) {
-       return setWord(
-           text, spec.importance,
-           {{"none", Importance::None}, {"inputs", Importance::Inputs}});
-     }},
-    {"act-order", "'none', 'static' or 'gar'",
-     [](StringRef text, LayerSpec &spec) {
-       return setWord(text, spec.actOrder,
-                      {{"none", ActOrder::None},
-                       {"static", ActOrder::Static},
-                       {"gar", ActOrder::Gar}});
-     }},
-    {"damp", "a number from 0 to 1",
-     [](StringRef text, LayerSpec &spec) {
-       return setNumber(text, spec.damp, 0, 1);
-     }},
-    {"block-size", "a number of at least 1",
-     [](StringRef text, LayerSpec &spec) {
-       return setInteger(text, spec.blockSize, 1, kNoLimit);
-     }},
-    {"refine", "a number from 0 to 100",
-     [](StringRef text, LayerSpec &spec) {
-       return setInteger(text, spec.refinements, 0, 100);
-     }},
-    {"min-tokens", "a number of at least 1",
-     [](StringRef text, LayerSpec &spec) {
-       return setInteger(text, spec.minTokens, 1, kNoLimit);
-     }},
+     setGroupSize, getGroupSize},
+    wordOption<FIELD(scheme.zero), kZeros>("zero",
+                                           "'integer', 'float' or 'none'"),
+    {"symmetric", "'true' or 'false'", setSymmetric, getSymmetric},
+    wordOption<FIELD(scheme.scaleType), kScaleTypes>("scale-type",
+                                                     "'f16', 'bf16' or 'f32'"),
+    flagOption<FIELD(search.fullRange)>("full-range"),
+    wordOption<FIELD(search.kind), kSearches>("search",
+                                              "'none', 'lsq' or 'grid'"),
+    wordOption<FIELD(importance), kImportances>("importance",
+                                                "'none' or 'inputs'"),
+    wordOption<FIELD(actOrder), kActOrders>("act-order",
+                                            "'none', 'static' or 'gar'"),
+    shareOption<FIELD(damp)>("damp"),
+    integerOption<FIELD(blockSize), 1>("block-size", "a number of at least 1"),
+    integerOption<FIELD(refinements), 0, 100>("refine",
+                                              "a number from 0 to 100"),
+    integerOption<FIELD(minTokens), 1>("min-tokens", "a number of at least 1"),
 };
+
+#undef FIELD
 
 ArrayRef<LayerOption> layerOptions() { return kOptions; }
 
@@ -164,6 +192,20 @@ const LayerOption *findLayerOption(StringRef name) {
   const LayerOption *it = find_if(
       kOptions, [&](const LayerOption &option) { return option.name == name; });
   return it == std::end(kOptions) ? nullptr : it;
+}
+
+std::string optionText(const LayerSpec &spec, StringRef name) {
+  return findLayerOption(name)->get(spec);
+}
+
+std::string describe(const LayerSpec &spec) {
+  std::string text;
+  StringRef separator;
+  for (const LayerOption &option : kOptions) {
+    text += formatv("{0}{1}={2}", separator, option.name, option.get(spec));
+    separator = " ";
+  }
+  return text;
 }
 
 } // namespace quantopt::lowbit

@@ -26,6 +26,8 @@ struct LayerOption {
   /// Sets its part of `spec`; false, and nothing changed, if `text` is not what
   /// is expected.
   bool (*set)(llvm::StringRef text, LayerSpec &spec);
+  /// What `set` would take for the same.
+  std::string (*get)(const LayerSpec &spec);
 };
 
 /// All of them.
@@ -34,8 +36,15 @@ llvm::ArrayRef<LayerOption> layerOptions();
 /// The option of that name, or null.
 const LayerOption *findLayerOption(llvm::StringRef name);
 
+/// The value of option `name`, which must be in the table, in `spec`.
+std::string optionText(const LayerSpec &spec, llvm::StringRef name);
+
 /// A name of the table and its value.
 using LayerSetting = std::pair<std::string, std::string>;
+
+/// All options of `spec`, as "name=value name=value ...": equal for equal specs
+/// only.
+std::string describe(const LayerSpec &spec);
 
 } // namespace quantopt::lowbit
 

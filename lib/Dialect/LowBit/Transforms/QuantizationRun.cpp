@@ -44,6 +44,8 @@ static rusage resourceUsage() {
   return usage;
 }
 
+Seconds cpuSeconds() { return cpuSeconds(resourceUsage()); }
+
 //===----------------------------------------------------------------------===//
 // QuantizationRun
 //===----------------------------------------------------------------------===//
@@ -62,7 +64,7 @@ QuantizationRun::QuantizationRun(StringRef method,
       weights(quantizePlan.layers.size()),
       recorded(quantizePlan.layers.size(), false),
       progress(options.progress, llvm::errs(), totalCost(quantizePlan)),
-      wallStart(wallSeconds()), cpuStart(cpuSeconds(resourceUsage())) {
+      wallStart(wallSeconds()), cpuStart(cpuSeconds()) {
   modelReport.method = method;
   modelReport.layers.resize(quantizePlan.layers.size());
   modelReport.skipped = quantizePlan.skipped;
@@ -76,21 +78,69 @@ static WeightType weightType(LinearOp linear, const Scheme &scheme) {
                          AffineAttr::get(context, scheme), Attribute());
 }
 
-void QuantizationRun::record(unsigned index, const QuantizedMatrix &matrix,
-                             std::span<const float> weight, LayerReport row) {
+InFlightDiagnostic QuantizationRun::emitError() {
+  return LinearOp(quantizePlan.layers[0].linear)
+      ->getParentOfType<ModuleOp>()
+      .emitError();
+}
+
+void QuantizationRun::take(unsigned index, PackedStorage weight,
+                           LayerReport row) {
   const PlannedLayer &layer = quantizePlan.layers[index];
-  weights[index] = pack(matrix);
+  weights[index] = std::move(weight);
   recorded[index] = true;
+  // A file may not hold the name as it is: JSON takes no byte that is not
+  // UTF-8.
   row.name = layer.name;
+  modelReport.layers[index] = std::move(row);
+  progress.advance(layer.name, static_cast<double>(layer.n) * layer.k);
+}
+
+LogicalResult QuantizationRun::record(unsigned index,
+                                      const QuantizedMatrix &matrix,
+                                      std::span<const float> weight,
+                                      LayerReport row) {
+  const PlannedLayer &layer = quantizePlan.layers[index];
   row.n = layer.n;
   row.k = layer.k;
   row.bitsPerWeight = matrix.scheme.bitsPerWeight(layer.n, layer.k);
   llvm::raw_string_ostream(row.scheme)
       << AffineAttr::get(layer.linear->getContext(), matrix.scheme);
+  PackedStorage packed = pack(matrix);
+  if (checkpoint)
+    if (llvm::Error error = checkpoint->write(index, packed.view(), row))
+      return emitError() << "checkpoint: " << llvm::toString(std::move(error));
   if (isReportPage(quantizeOptions.report))
     row.histogram = gridHistogram(weight, matrix);
-  modelReport.layers[index] = std::move(row);
-  progress.advance(layer.name, static_cast<double>(layer.n) * layer.k);
+  take(index, std::move(packed), std::move(row));
+  return success();
+}
+
+LogicalResult QuantizationRun::resume(Checkpoint from) {
+  checkpoint = std::move(from);
+  for (auto [i, layer] : llvm::enumerate(quantizePlan.layers)) {
+    if (layer.leader) {
+      if (recorded[*layer.leader])
+        recordShared(i);
+      continue;
+    }
+    llvm::Expected<std::optional<Checkpoint::Layer>> stored =
+        checkpoint->read(i, layer.spec.scheme, layer.n, layer.k);
+    if (!stored)
+      return emitError() << "checkpoint: "
+                         << llvm::toString(stored.takeError());
+    if (!*stored)
+      continue;
+    auto &[packed, row] = **stored;
+    if (isReportPage(quantizeOptions.report)) {
+      FailureOr<WeightValues> weight = readWeight(layer.linear);
+      if (failed(weight))
+        return failure();
+      row.histogram = gridHistogram(weight->values, unpack(packed.view()));
+    }
+    take(i, std::move(packed), std::move(row));
+  }
+  return success();
 }
 
 void QuantizationRun::recordShared(unsigned index) {
@@ -194,10 +244,8 @@ LogicalResult QuantizationRun::finish() {
   if (quantizeOptions.report.empty())
     return success();
   if (llvm::Error error = writeReport(quantizeOptions.report, modelReport))
-    return quantizePlan.layers[0].linear->getParentOfType<ModuleOp>().emitError(
-               "cannot write report '")
-           << quantizeOptions.report
-           << "': " << llvm::toString(std::move(error));
+    return emitError() << "cannot write report '" << quantizeOptions.report
+                       << "': " << llvm::toString(std::move(error));
   return success();
 }
 

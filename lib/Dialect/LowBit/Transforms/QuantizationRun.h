@@ -8,6 +8,7 @@
 #ifndef QUANTOPT_LIB_DIALECT_LOWBIT_TRANSFORMS_QUANTIZATIONRUN_H
 #define QUANTOPT_LIB_DIALECT_LOWBIT_TRANSFORMS_QUANTIZATIONRUN_H
 
+#include "Checkpoint.h"
 #include "QuantizePlan.h"
 
 #include "quantopt/Packing/PackedMatrix.h"
@@ -19,6 +20,9 @@ using Seconds = double;
 
 /// The time on the wall since some fixed point.
 Seconds wallSeconds();
+
+/// User and system time of all threads of the process.
+Seconds cpuSeconds();
 
 /// Collects quantized layers and their figures, shows progress, and at the end
 /// rewrites the module and writes the report.
@@ -34,15 +38,23 @@ public:
 
   /// Layer `index` is done. `row` needs what only the method knows: its name,
   /// tokens, errors, damping, fallback and time. The rest is filled in.
-  /// `weight` is the float matrix [n, k] that `matrix` stands for.
-  void record(unsigned index, const QuantizedMatrix &matrix,
-              std::span<const float> weight, LayerReport row);
+  /// `weight` is the float matrix [n, k] that `matrix` stands for. Fails, with
+  /// a diagnostic, if the layer cannot be written to the checkpoint.
+  mlir::LogicalResult record(unsigned index, const QuantizedMatrix &matrix,
+                             std::span<const float> weight, LayerReport row);
 
   /// Layer `index` uses the weight of an earlier one.
   void recordShared(unsigned index);
 
+  /// Takes over the layers that `checkpoint` holds, and writes to it those that
+  /// are recorded from now on.
+  mlir::LogicalResult resume(Checkpoint checkpoint);
+
   /// Whether layer `index` is done.
   bool isRecorded(unsigned index) const { return recorded[index]; }
+  bool isFinished() const {
+    return llvm::all_of(recorded, [](bool done) { return done; });
+  }
 
   /// The quantized weight of layer `index` (or of its leader); only once
   /// recorded.
@@ -53,12 +65,16 @@ public:
   mlir::LogicalResult finish();
 
 private:
+  void take(unsigned index, PackedStorage weight, LayerReport row);
+  mlir::InFlightDiagnostic emitError();
+
   const QuantizeOptions &quantizeOptions;
   QuantizePlan quantizePlan;
   ModelReport modelReport;
   std::vector<PackedStorage> weights;
   std::vector<bool> recorded;
   Progress progress;
+  std::optional<Checkpoint> checkpoint;
   Seconds wallStart, cpuStart;
 };
 

@@ -93,7 +93,8 @@ LogicalResult quantizeByRounding(QuantizationRun &run, unsigned index,
   if (!importance.empty())
     noteControlFlow(layer, row);
   row.seconds = wallSeconds() - start;
-  run.record(index, matrix, w, std::move(row));
+  if (failed(run.record(index, matrix, w, std::move(row))))
+    return failure();
   releasePages(w.data(), w.size_bytes());
   return success();
 }
@@ -123,7 +124,8 @@ LogicalResult quantizeByGptq(QuantizationRun &run, unsigned index,
     row.fallback = "rounding to nearest was better and is kept";
   noteControlFlow(layer, row);
   row.seconds = wallSeconds() - start;
-  run.record(index, result.matrix, weight->values, std::move(row));
+  if (failed(run.record(index, result.matrix, weight->values, std::move(row))))
+    return failure();
   // From here on the samples multiply with the quantized weight.
   releasePages(weight->values.data(), weight->values.size_bytes());
   return success();

@@ -7,6 +7,7 @@
 
 #include "QuantizeModule.h"
 
+#include "DryRun.h"
 #include "QuantizeClient.h"
 
 #include "quantopt/Dialect/LowBit/IR/BlobData.h"
@@ -60,19 +61,40 @@ static void releaseConstants(ModuleOp module) {
   });
 }
 
+static unsigned numThreads(const QuantizeOptions &options) {
+  return options.threads ? options.threads
+                         : std::max(1u, std::thread::hardware_concurrency());
+}
+
 static LogicalResult quantizeOn(const CalibrationSamples &samples,
                                 QuantizationRun &run, ModuleOp module) {
-  const QuantizeOptions &options = run.options();
   run.report().samples = samples.count;
-  releaseConstants(module);
-  SmallVector<LinearOp> linears;
-  for (const PlannedLayer &layer : run.plan().layers)
-    linears.push_back(layer.linear);
-  unsigned threads = options.threads
-                         ? options.threads
-                         : std::max(1u, std::thread::hardware_concurrency());
   QuantizeClient client(run);
-  return calibrate(module, options.entry, linears, samples, threads, client);
+  return calibrate(module, run.options().entry, linearsOf(run.plan()), samples,
+                   numThreads(run.options()), client);
+}
+
+static Fingerprint fingerprintOf(ModuleOp module, const QuantizePlan &plan,
+                                 const CalibrationSamples *samples) {
+  Fingerprint result;
+  result.program = QUANTOPT_VERSION;
+  result.model = digestModule(module);
+  result.data = samples ? digestSamples(*samples) : "none";
+  for (const PlannedLayer &layer : plan.layers)
+    result.layers.emplace_back(llvm::json::fixUTF8(layer.name),
+                               describe(layer.spec));
+  return result;
+}
+
+/// Goes on from the folder of the option checkpoint.
+static LogicalResult resume(QuantizationRun &run, ModuleOp module,
+                            const CalibrationSamples *samples) {
+  llvm::Expected<Checkpoint> checkpoint = Checkpoint::open(
+      run.options().checkpoint, fingerprintOf(module, run.plan(), samples));
+  if (!checkpoint)
+    return module.emitError("checkpoint: ")
+           << llvm::toString(checkpoint.takeError());
+  return run.resume(std::move(*checkpoint));
 }
 
 /// One warning for all layers that wanted data and saw none.
@@ -111,9 +133,16 @@ LogicalResult quantizeModule(ModuleOp module, StringRef method,
       return failure();
     samples = std::move(*found);
   }
+  const CalibrationSamples *data = samples ? &*samples : nullptr;
   QuantizationRun run(method, options, std::move(*plan));
   run.report().errorMeasure = samples ? "outputs" : "weights";
-  if (samples && failed(quantizeOn(*samples, run, module)))
+  if (samples)
+    releaseConstants(module);
+  if (options.dryRun)
+    return dryRun(module, run, data, numThreads(options));
+  if (!options.checkpoint.empty() && failed(resume(run, module, data)))
+    return failure();
+  if (samples && !run.isFinished() && failed(quantizeOn(*samples, run, module)))
     return failure();
   // Without data that is every layer; with it, those that stand behind a
   // branch that no sample took.

@@ -93,7 +93,8 @@ FailureOr<QuantizeOptions> parseQuantizeOptions(const QuantizeOptionText &text,
   if (!progress)
     return badValue(module, "progress", text.progress)
            << "expected 'auto', 'plain' or 'none'";
-  options.progress = *progress;
+  // The table of a dry run is its result; there is little to wait for.
+  options.progress = text.dryRun ? ProgressStyle::None : *progress;
   if (!text.samples.empty() &&
       (StringRef(text.samples).getAsInteger(10, options.samples) ||
        options.samples < 0))
@@ -103,6 +104,8 @@ FailureOr<QuantizeOptions> parseQuantizeOptions(const QuantizeOptionText &text,
   options.report = text.report;
   options.calibration = text.calibration;
   options.threads = text.threads;
+  options.checkpoint = text.checkpoint;
+  options.dryRun = text.dryRun;
   if (!text.report.empty())
     if (std::string why = whyNotWritable(text.report); !why.empty())
       return badValue(module, "report", text.report)

@@ -22,6 +22,8 @@ struct QuantizeOptionText {
   std::vector<std::string> skip, only;
   std::string tied, entry, recipe, report, progress, calibration, samples;
   unsigned threads = 0;
+  std::string checkpoint;
+  bool dryRun = false;
 
   /// From a pass whose tablegen options are those of QuantizePass.
   template <typename PassT> static QuantizeOptionText of(const PassT &pass) {
@@ -38,6 +40,8 @@ struct QuantizeOptionText {
     text.calibration = pass.calibration;
     text.samples = pass.samples.getValue().str();
     text.threads = pass.threads;
+    text.checkpoint = pass.checkpoint;
+    text.dryRun = pass.dryRun;
     return text;
   }
 
@@ -68,8 +72,10 @@ struct QuantizeOptions {
   std::string calibration; ///< a file, "none", or empty for what is attached
   /// Without data, go on as calibration=none does.
   bool dataOptional = false;
-  int64_t samples = 0;  ///< 0: all
-  unsigned threads = 0; ///< 0: one per core
+  int64_t samples = 0;    ///< 0: all
+  unsigned threads = 0;   ///< 0: one per core
+  std::string checkpoint; ///< a folder, or empty
+  bool dryRun = false;
 };
 
 /// Reads `text` and the recipe that it names. What is done with a layer is,

@@ -169,6 +169,11 @@ FailureOr<QuantizePlan> planQuantization(ModuleOp module,
   return failure();
 }
 
+SmallVector<LinearOp> linearsOf(const QuantizePlan &plan) {
+  return llvm::map_to_vector(
+      plan.layers, [](const PlannedLayer &layer) { return layer.linear; });
+}
+
 FailureOr<WeightValues> readWeight(LinearOp linear) {
   auto constant = linear.getWeight().getDefiningOp<arith::ConstantOp>();
   auto attr = cast<ElementsAttr>(constant.getValue());

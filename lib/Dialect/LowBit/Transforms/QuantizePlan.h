@@ -37,6 +37,9 @@ struct QuantizePlan {
 mlir::FailureOr<QuantizePlan> planQuantization(mlir::ModuleOp module,
                                                const QuantizeOptions &options);
 
+/// The linears of its layers, in their order.
+llvm::SmallVector<LinearOp> linearsOf(const QuantizePlan &plan);
+
 /// A float weight as f32 [n, k]: in place where it is stored so, else a copy.
 struct WeightValues {
   std::span<const float> values;

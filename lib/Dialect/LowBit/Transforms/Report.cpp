@@ -22,25 +22,49 @@ static json::Value textOrNull(StringRef text) {
   return text.empty() ? json::Value(nullptr) : json::fixUTF8(text);
 }
 
+json::Value toJSON(const LayerReport &layer) {
+  return json::Object{{"name", json::fixUTF8(layer.name)},
+                      {"n", layer.n},
+                      {"k", layer.k},
+                      {"scheme", layer.scheme},
+                      {"method", layer.method},
+                      {"tokens", layer.tokens},
+                      {"bits_per_weight", layer.bitsPerWeight},
+                      {"error_measure", layer.errorMeasure},
+                      {"relative_error", layer.relativeError},
+                      {"rtn_relative_error", layer.rtnRelativeError},
+                      {"damp", layer.damp},
+                      {"dead_columns", layer.deadColumns},
+                      {"fallback", textOrNull(layer.fallback)},
+                      {"shares_weight_of", textOrNull(layer.sharesWeightOf)},
+                      {"seconds", layer.seconds}};
+}
+
+bool fromJSON(const json::Value &value, LayerReport &layer, json::Path path) {
+  json::ObjectMapper map(value, path);
+  std::optional<std::string> fallback, sharesWeightOf;
+  if (!map || !map.map("name", layer.name) || !map.map("n", layer.n) ||
+      !map.map("k", layer.k) || !map.map("scheme", layer.scheme) ||
+      !map.map("method", layer.method) || !map.map("tokens", layer.tokens) ||
+      !map.map("bits_per_weight", layer.bitsPerWeight) ||
+      !map.map("error_measure", layer.errorMeasure) ||
+      !map.map("relative_error", layer.relativeError) ||
+      !map.map("rtn_relative_error", layer.rtnRelativeError) ||
+      !map.map("damp", layer.damp) ||
+      !map.map("dead_columns", layer.deadColumns) ||
+      !map.map("fallback", fallback) ||
+      !map.map("shares_weight_of", sharesWeightOf) ||
+      !map.map("seconds", layer.seconds))
+    return false;
+  layer.fallback = fallback.value_or("");
+  layer.sharesWeightOf = sharesWeightOf.value_or("");
+  return true;
+}
+
 json::Value ModelReport::toJSON() const {
   json::Array layerArray, skippedArray;
   for (const LayerReport &layer : layers)
-    layerArray.push_back(
-        json::Object{{"name", json::fixUTF8(layer.name)},
-                     {"n", layer.n},
-                     {"k", layer.k},
-                     {"scheme", layer.scheme},
-                     {"method", layer.method},
-                     {"tokens", layer.tokens},
-                     {"bits_per_weight", layer.bitsPerWeight},
-                     {"error_measure", layer.errorMeasure},
-                     {"relative_error", layer.relativeError},
-                     {"rtn_relative_error", layer.rtnRelativeError},
-                     {"damp", layer.damp},
-                     {"dead_columns", layer.deadColumns},
-                     {"fallback", textOrNull(layer.fallback)},
-                     {"shares_weight_of", textOrNull(layer.sharesWeightOf)},
-                     {"seconds", layer.seconds}});
+    layerArray.push_back(lowbit::toJSON(layer));
   for (const SkippedReport &skip : skipped)
     skippedArray.push_back(json::Object{{"name", json::fixUTF8(skip.name)},
                                         {"reason", skip.reason}});
@@ -58,8 +82,7 @@ json::Value ModelReport::toJSON() const {
       {"skipped", std::move(skippedArray)}};
 }
 
-/// Equal reasons are one line; a model has dozens of attention products.
-static void printSkipped(ArrayRef<SkippedReport> skipped, raw_ostream &os) {
+void printSkipped(ArrayRef<SkippedReport> skipped, raw_ostream &os) {
   std::vector<std::pair<StringRef, std::vector<StringRef>>> byReason;
   for (const SkippedReport &skip : skipped) {
     auto it = find_if(byReason,

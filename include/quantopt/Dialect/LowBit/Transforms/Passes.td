@@ -140,6 +140,12 @@ class QuantizePass<string arg> : Pass<arg, "::mlir::ModuleOp"> {
            "threads to use (0: one per core); the result does not depend on it">,
     Option<"recipe", "recipe", "std::string", /*default=*/"",
            "YAML file that says what is done with which layers">,
+    Option<"dryRun", "dry-run", "bool", /*default=*/"false",
+           "quantize nothing; say what would be done with every layer, and what "
+           "size, time and memory to expect, from a small part of the run">,
+    Option<"checkpoint", "checkpoint", "std::string", /*default=*/"",
+           "folder to keep solved layers in; a run that was killed goes on from "
+           "there when it is started again">,
     Option<"report", "report", "std::string", /*default=*/"",
            "write the table of layers to this file: as a page to look at if it "
            "ends in .html, else as JSON">,

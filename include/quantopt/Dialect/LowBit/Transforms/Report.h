@@ -38,10 +38,17 @@ struct LayerReport {
   std::optional<GridHistogram> histogram; ///< for the page; not in the JSON
 };
 
+llvm::json::Value toJSON(const LayerReport &layer);
+bool fromJSON(const llvm::json::Value &value, LayerReport &layer,
+              llvm::json::Path path);
+
 /// A contraction that was seen and left alone.
 struct SkippedReport {
   std::string name, reason;
 };
+
+/// A line for each reason: a model has dozens of attention products.
+void printSkipped(llvm::ArrayRef<SkippedReport> skipped, llvm::raw_ostream &os);
 
 /// The whole run.
 struct ModelReport {

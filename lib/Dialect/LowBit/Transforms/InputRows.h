@@ -1,0 +1,42 @@
+//===- InputRows.h - Inputs of a linear in f32 ------------------*- C++ -*-===//
+//
+// Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef QUANTOPT_LIB_DIALECT_LOWBIT_TRANSFORMS_INPUTROWS_H
+#define QUANTOPT_LIB_DIALECT_LOWBIT_TRANSFORMS_INPUTROWS_H
+
+#include "quantopt/Quantize/Hessian.h"
+#include "quantopt/Runtime/Matrix.h"
+
+#include "llvm/ADT/ArrayRef.h"
+
+namespace quantopt::lowbit {
+
+/// The inputs of all samples in f32: in place where they are, else a copy.
+class InputRows {
+public:
+  explicit InputRows(llvm::ArrayRef<MatrixRef> inputs) {
+    for (const MatrixRef &input : inputs) {
+      const float *data = static_cast<const float *>(input.data);
+      if (input.kind != FloatKind::F32) {
+        std::vector<float> &values =
+            widened.emplace_back(input.rows * input.cols);
+        widen(input.kind, input.data, values.size(), values.data());
+        data = values.data();
+      }
+      blocks.push_back({data, input.rows});
+    }
+  }
+  llvm::ArrayRef<RowBlock> get() const { return blocks; }
+
+private:
+  std::vector<RowBlock> blocks;
+  std::vector<std::vector<float>> widened;
+};
+
+} // namespace quantopt::lowbit
+
+#endif // QUANTOPT_LIB_DIALECT_LOWBIT_TRANSFORMS_INPUTROWS_H
