@@ -126,7 +126,7 @@ GptqResult quantopt::quantizeGptq(std::span<const float> w, int64_t n,
   result.reference = objective(live, n, k, h);
 
   GroupParameters parameters =
-      fitParameters(live, n, k, scheme, options.search, factor.diagonal());
+      fitParameters(live, n, k, scheme, options.search, factor.importance());
   bool solved = result.fallback.empty();
   Candidate best =
       measured(solved ? solveGptq(live, n, k, scheme, parameters, factor,
@@ -134,10 +134,10 @@ GptqResult quantopt::quantizeGptq(std::span<const float> w, int64_t n,
                       : quantizeWithParameters(live, n, k, scheme, parameters));
   for (int round = 0; solved && round < options.refinements; ++round) {
     std::vector<bool> improved(n);
-    Candidate refitted = measured(refitScales(best.matrix, live, factor));
-    keepBetterRows(best, refitted, improved);
-    Candidate swept = measured(sweepCodes(best.matrix, live, factor));
-    keepBetterRows(best, swept, improved);
+    for (auto *step : {sweepGroups, refitScales, sweepCodes}) {
+      Candidate next = measured(step(best.matrix, live, factor));
+      keepBetterRows(best, next, improved);
+    }
   }
   std::vector<bool> kept(n, !solved);
   if (options.keepBetter) {

@@ -120,6 +120,27 @@ static std::vector<float> reverseToUpper(const std::vector<double> &inverse,
   return upper;
 }
 
+/// p^(3/4) d^(1/4) of GptqFactor::importance, in units of `scale`.
+static std::vector<float> importanceOf(const std::vector<float> &diagonal,
+                                       const std::vector<float> &upper,
+                                       const std::vector<int64_t> &order,
+                                       double scale) {
+  int64_t k = order.size();
+  std::vector<float> result(k);
+  for (int64_t i = 0; i < k; ++i) {
+    double root = 1.0 / upper[i * k + i]; // of p
+    double d = diagonal[order[i]] / scale;
+    result[order[i]] =
+        static_cast<float>(root * std::sqrt(root) * std::sqrt(std::sqrt(d)));
+  }
+  return result;
+}
+
+double quantopt::dampForTokens(int64_t k, int64_t tokens) {
+  double ratio = tokens > 0 ? static_cast<double>(k) / tokens : 2.0;
+  return std::min(0.5 * ratio, kDampLimit);
+}
+
 GptqFactor GptqFactor::make(std::vector<float> hessian, int64_t k,
                             const GptqFactorOptions &options) {
   auto made = std::make_shared<Data>();
@@ -156,6 +177,8 @@ GptqFactor GptqFactor::make(std::vector<float> hessian, int64_t k,
     if (choleskyLower(work.data(), k) && pivotsAreSafe(work, k) &&
         invertLower(work.data(), k)) {
       made->upper = reverseToUpper(work, k);
+      made->importance =
+          importanceOf(made->diagonal, made->upper, made->order, made->scale);
       return factor;
     }
     if (damp >= kDampLimit)
@@ -163,6 +186,7 @@ GptqFactor GptqFactor::make(std::vector<float> hessian, int64_t k,
     damp = std::min(damp + step, kDampLimit);
     step *= 2;
   }
+  made->importance = made->diagonal;
   made->fallback = "the hessian is not positive definite even with damp " +
                    std::to_string(damp) + "; rounded to nearest instead";
   return factor;

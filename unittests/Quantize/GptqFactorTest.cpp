@@ -58,6 +58,36 @@ TEST(GptqFactor, UpperIsAFactorOfTheInverse) {
     }
 }
 
+TEST(GptqFactor, ImportanceIsBetweenPivotAndDiagonal) {
+  int64_t k = 12, dead = 7;
+  std::vector<float> h = slowHessian(correlatedInputs(40, k, 4), 40, k);
+  for (int64_t i = 0; i < k; ++i)
+    h[i * k + dead] = h[dead * k + i] = 0;
+  GptqFactor factor = GptqFactor::make(h, k);
+  std::vector<float> damped = factor.dampedHessian(true);
+  EXPECT_EQ(factor.importance()[dead], 0.0f);
+  // By elimination from the last column on, what is left of a diagonal when
+  // its turn comes is its pivot.
+  for (int64_t last = k - 1; last >= 0; --last) {
+    int64_t column = factor.order()[last];
+    double pivot = damped[last * k + last];
+    double d = h[column * k + column] / factor.scale();
+    EXPECT_NEAR(factor.importance()[column],
+                std::pow(pivot, 0.75) * std::pow(d, 0.25), 1e-3 * pivot);
+    for (int64_t i = 0; i < last; ++i)
+      for (int64_t j = 0; j < last; ++j)
+        damped[i * k + j] -= static_cast<float>(damped[i * k + last] *
+                                                damped[last * k + j] / pivot);
+  }
+}
+
+TEST(GptqFactor, DampForTokens) {
+  EXPECT_DOUBLE_EQ(dampForTokens(576, 16384), 576 / 32768.0);
+  EXPECT_DOUBLE_EQ(dampForTokens(576, 300), 0.96);
+  EXPECT_DOUBLE_EQ(dampForTokens(576, 10), 1.0);
+  EXPECT_DOUBLE_EQ(dampForTokens(576, 0), 1.0);
+}
+
 TEST(GptqFactor, SingularHessianRaisesTheDamping) {
   int64_t k = 24;
   std::vector<float> h = slowHessian(correlatedInputs(4, k, 1), 4, k);

@@ -109,7 +109,7 @@ void compareWithObq(ActOrder order, int64_t n, int64_t k, const Scheme &scheme,
     damped[i * k + i] += 0.01 * mean;
   std::vector<double> inverse = invert(damped, k);
   QuantizedMatrix plain =
-      quantizeRoundToNearest(w, n, k, scheme, {}, factor.diagonal());
+      quantizeRoundToNearest(w, n, k, scheme, {}, factor.importance());
   EXPECT_EQ(plain.scales, result.matrix.scales);
   int64_t compared = 0, moved = 0;
   QuantizedMatrix slow = plain;
@@ -239,7 +239,7 @@ TEST(Gptq, NeverWorseThanRoundToNearest) {
     double searchedError = 0;
     for (double error :
          rowErrors(quantizeRoundToNearest(w, n, k, scheme, options.search,
-                                          factor.diagonal()),
+                                          factor.importance()),
                    w, h))
       searchedError += error;
     ASSERT_LE(result.objective, searchedError * (1 + 1e-12));

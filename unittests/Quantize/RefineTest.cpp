@@ -116,6 +116,147 @@ TEST(Refine, SweepEqualsSlowCoordinateDescent) {
     }
 }
 
+/// Solves a x = b for a symmetric positive definite `a` [k, k].
+std::vector<double> solve(std::vector<double> a, std::vector<double> b) {
+  int64_t k = b.size();
+  for (int64_t i = 0; i < k; ++i)
+    for (int64_t j = i + 1; j < k; ++j) {
+      double factor = a[j * k + i] / a[i * k + i];
+      for (int64_t c = i; c < k; ++c)
+        a[j * k + c] -= factor * a[i * k + c];
+      b[j] -= factor * b[i];
+    }
+  for (int64_t i = k - 1; i >= 0; --i) {
+    for (int64_t c = i + 1; c < k; ++c)
+      b[i] -= a[i * k + c] * b[c];
+    b[i] /= a[i * k + i];
+  }
+  return b;
+}
+
+/// Error and codes of one group under the parameters that `q` has for it:
+/// columns in the order of the solve, each rounded where it is best if the
+/// later ones could be anything.
+double slowRoundGroup(const Problem &p, QuantizedMatrix &q, int64_t row,
+                      const std::vector<int64_t> &columns,
+                      const std::vector<double> &target) {
+  int64_t count = columns.size();
+  std::vector<double> d(count); // value - target
+  for (int64_t i = 0; i < count; ++i) {
+    // The best later columns for those before: H_ll d_l = -H_le d_e.
+    int64_t later = count - i;
+    std::vector<double> a(later * later), b(later);
+    for (int64_t r = 0; r < later; ++r) {
+      for (int64_t c = 0; c < later; ++c)
+        a[r * later + c] = p.damped[columns[i + r] * p.k + columns[i + c]];
+      for (int64_t c = 0; c < i; ++c)
+        b[r] -= p.damped[columns[i + r] * p.k + columns[c]] * d[c];
+    }
+    double wanted = target[i] + solve(a, b)[0];
+    double nearest = 1e300;
+    for (int code = 0; code <= q.scheme.maxCode(); ++code) {
+      double value = slowValue(q, row, columns[i], code);
+      if (std::fabs(value - wanted) < nearest) {
+        nearest = std::fabs(value - wanted);
+        q.codes[row * p.k + columns[i]] = code;
+        d[i] = value - target[i];
+      }
+    }
+  }
+  double error = 0;
+  for (int64_t i = 0; i < count; ++i)
+    for (int64_t j = 0; j < count; ++j)
+      error += d[i] * p.damped[columns[i] * p.k + columns[j]] * d[j];
+  return error;
+}
+
+/// The sweep over the groups of one row.
+void slowSweepGroups(const Problem &p, QuantizedMatrix &q, int64_t row) {
+  int64_t length = q.scheme.groupLength(p.k), groups = q.scheme.numGroups(p.k);
+  double middle = 1 << (q.scheme.bits - 1);
+  for (int64_t group = 0; group < groups; ++group) {
+    std::vector<int64_t> columns;
+    for (int64_t column : p.factor.order())
+      if (column / length == group)
+        columns.push_back(column);
+    int64_t count = columns.size();
+    std::vector<double> a, gradient, target;
+    double least = 0;
+    for (int64_t i : columns) {
+      gradient.push_back(0);
+      for (int64_t j = 0; j < p.k; ++j)
+        gradient.back() += (slowValue(q, row, j, q.codes[row * p.k + j]) -
+                            double(p.w[row * p.k + j])) *
+                           p.damped[i * p.k + j];
+      for (int64_t j : columns)
+        a.push_back(p.damped[i * p.k + j]);
+    }
+    std::vector<double> step = solve(a, gradient);
+    for (int64_t i = 0; i < count; ++i) {
+      target.push_back(
+          slowValue(q, row, columns[i], q.codes[row * p.k + columns[i]]) -
+          step[i]);
+      least += step[i] * gradient[i];
+    }
+    const QuantizedMatrix now = q;
+    int64_t index = row * groups + group;
+    for (double factor : {1.0, 0.98, 1.02, 0.96, 1.04})
+      for (int zeroStep : {0, -1, 1}) {
+        QuantizedMatrix tried = now;
+        float &scale = tried.scales[index];
+        scale = static_cast<float>(scale * factor);
+        if (q.scheme.zero == ZeroKind::Integer)
+          tried.offsets[index] = std::clamp<float>(
+              tried.offsets[index] + zeroStep, 0, q.scheme.maxCode());
+        else if (q.scheme.zero == ZeroKind::Minimum)
+          tried.offsets[index] += middle * (now.scales[index] - double(scale)) +
+                                  zeroStep * now.scales[index] / 3.0;
+        double error = slowRoundGroup(p, tried, row, columns, target);
+        if (error < least * (1 - 1e-6)) {
+          least = error;
+          q = tried;
+        }
+      }
+  }
+}
+
+TEST(Refine, GroupSweepEqualsSlowSearch) {
+  for (ZeroKind zero : kZeroKinds)
+    for (int64_t k : {1, 8, 21}) {
+      Problem p(20, k, 30 + k);
+      Scheme scheme{3, Granularity::Group, 8, zero, FloatKind::F32};
+      QuantizedMatrix start = quantizeRoundToNearest(p.w, p.n, k, scheme, {});
+      QuantizedMatrix swept = sweepGroups(start, p.w, p.factor), slow = start;
+      EXPECT_EQ(verify(swept), "");
+      int64_t equal = 0, better = 0;
+      for (int64_t row = 0; row < p.n; ++row) {
+        slowSweepGroups(p, slow, row);
+        double error = p.dampedError(swept, row);
+        double before = p.dampedError(start, row);
+        EXPECT_LE(error, before * (1 + 1e-5) + 1e-9);
+        better += error < 0.99 * before;
+        equal +=
+            std::equal(swept.codes.begin() + row * k,
+                       swept.codes.begin() + (row + 1) * k,
+                       slow.codes.begin() + row * k) &&
+            std::fabs(error - p.dampedError(slow, row)) <= 1e-4 * error + 1e-9;
+      }
+      // Two choices of nearly the same error may change places.
+      EXPECT_GE(equal, p.n - 2) << k;
+      if (k > 1)
+        EXPECT_GE(better, p.n / 2) << k;
+    }
+}
+
+TEST(Refine, GroupSweepLeavesWhatIsTooLarge) {
+  Problem p(4, 300, 3);
+  for (Granularity granularity : {Granularity::Tensor, Granularity::Channel}) {
+    Scheme scheme{4, granularity, 1, ZeroKind::Integer, FloatKind::F16};
+    QuantizedMatrix start = quantizeRoundToNearest(p.w, p.n, p.k, scheme, {});
+    EXPECT_TRUE(sameBytes(sweepGroups(start, p.w, p.factor), start));
+  }
+}
+
 TEST(Refine, ScalesAreAtTheMinimum) {
   for (ZeroKind zero : kZeroKinds) {
     Problem p(6, 50, 4);

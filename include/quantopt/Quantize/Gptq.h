@@ -32,6 +32,11 @@ enum class ActOrder : uint8_t {
           ///< diagonal
 };
 
+/// A damping (GptqFactorOptions::damp) for H from `tokens` rows of `k` inputs:
+/// k / (2 tokens), at most 1. H of few rows takes noise for correlation, and
+/// more so the nearer their number is to k.
+double dampForTokens(int64_t k, int64_t tokens);
+
 struct GptqFactorOptions {
   /// Added to the diagonal of H, in units of its mean. If H + damp is not
   /// safely positive definite, damp rises by .01, .02, .04, ... up to 1.
@@ -74,6 +79,12 @@ public:
   std::span<const float> hessian() const { return data->hessian; }
   /// Its diagonal, [k]; 0 for dead columns.
   std::span<const float> diagonal() const { return data->diagonal; }
+  /// What an error of a column weighs in a search for group parameters, [k]: 0
+  /// for dead columns, diagonal() after a fallback, else p^(3/4) d^(1/4) with
+  /// d the diagonal of H and p_i = 1 / U_ii^2 the part of it that later columns
+  /// cannot make good. GPTQ's own error is sum p_i e_i^2; the share of d keeps
+  /// the noise of little data out of it.
+  std::span<const float> importance() const { return data->importance; }
   /// order()[i] is the column taken as the i-th.
   std::span<const int64_t> order() const { return data->order; }
   /// H / scale() with the damping on its diagonal and dead columns as in the
@@ -92,7 +103,7 @@ private:
     int64_t k = 0, deadColumns = 0;
     double damp = 0, scale = 1;
     int attempts = 0;
-    std::vector<float> hessian, diagonal, upper;
+    std::vector<float> hessian, diagonal, importance, upper;
     std::vector<int64_t> order;
   };
   std::shared_ptr<const Data> data;
@@ -106,8 +117,8 @@ struct GptqOptions {
   /// (possible where damping or rounding outweighs). With it the objective is
   /// never above that of round-to-nearest.
   bool keepBetter = true;
-  /// Rounds of refitScales and sweepCodes (Refine.h) after the solve. Each
-  /// costs about as much again as the solve; 2 is where gains fade.
+  /// Rounds of sweepGroups, refitScales and sweepCodes (Refine.h) after the
+  /// solve. 2 is where gains fade.
   int refinements = 0;
 };
 

@@ -76,24 +76,6 @@ static constexpr LayerOption integerOption(StringLiteral name,
   return {name, expected, setInteger<field, least, most>, getInteger<field>};
 }
 
-/// A number from 0 to 1.
-template <auto field> static bool setShare(StringRef text, LayerSpec &spec) {
-  double value;
-  if (text.getAsDouble(value) || !(value >= 0 && value <= 1))
-    return false;
-  field(spec) = value;
-  return true;
-}
-
-template <auto field> static std::string getShare(const LayerSpec &spec) {
-  return formatv("{0:R}", field(spec));
-}
-
-template <auto field>
-static constexpr LayerOption shareOption(StringLiteral name) {
-  return {name, "a number from 0 to 1", setShare<field>, getShare<field>};
-}
-
 //===----------------------------------------------------------------------===//
 // The table
 //===----------------------------------------------------------------------===//
@@ -140,6 +122,22 @@ static std::string getSymmetric(const LayerSpec &spec) {
   return spec.scheme.zero == ZeroKind::Symmetric ? "true" : "false";
 }
 
+static bool setDamp(StringRef text, LayerSpec &spec) {
+  double value;
+  if (text == "auto") {
+    spec.damp.reset();
+    return true;
+  }
+  if (text.getAsDouble(value) || !(value >= 0 && value <= 1))
+    return false;
+  spec.damp = value;
+  return true;
+}
+
+static std::string getDamp(const LayerSpec &spec) {
+  return spec.damp ? formatv("{0:R}", *spec.damp).str() : "auto";
+}
+
 static constexpr Word<Method> kMethods[] = {{"rtn", Method::RoundToNearest},
                                             {"gptq", Method::Gptq}};
 static constexpr Word<ZeroKind> kZeros[] = {{"integer", ZeroKind::Integer},
@@ -177,7 +175,7 @@ static constexpr LayerOption kOptions[] = {
                                                 "'none' or 'inputs'"),
     wordOption<FIELD(actOrder), kActOrders>("act-order",
                                             "'none', 'static' or 'gar'"),
-    shareOption<FIELD(damp)>("damp"),
+    {"damp", "a number from 0 to 1, or 'auto'", setDamp, getDamp},
     integerOption<FIELD(blockSize), 1>("block-size", "a number of at least 1"),
     integerOption<FIELD(refinements), 0, 100>("refine",
                                               "a number from 0 to 100"),

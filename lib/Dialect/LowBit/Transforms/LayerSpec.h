@@ -10,6 +10,8 @@
 
 #include "quantopt/Quantize/Gptq.h"
 
+#include <optional>
+
 namespace quantopt::lowbit {
 
 /// How the codes of a layer are found.
@@ -36,7 +38,8 @@ struct LayerSpec {
 
   // Gptq only.
   ActOrder actOrder = ActOrder::Static;
-  double damp = 0.01;
+  /// GptqFactorOptions::damp; without a value that of dampForTokens.
+  std::optional<double> damp = 0.01;
   int64_t blockSize = 128;
   int refinements = 0;
   /// With fewer calibration tokens the layer is rounded to nearest.
@@ -46,10 +49,10 @@ struct LayerSpec {
   bool needsData() const {
     return method == Method::Gptq || importance == Importance::Inputs;
   }
-  /// For a layer with `k` inputs. Layers that read the same input and have
-  /// equal factor options share the factorisation.
-  GptqFactorOptions factorOptions(int64_t k) const {
-    return {damp, actOrder,
+  /// For a layer with `k` inputs that `tokens` rows reached. Layers that read
+  /// the same input and have equal factor options share the factorisation.
+  GptqFactorOptions factorOptions(int64_t k, int64_t tokens) const {
+    return {damp ? *damp : dampForTokens(k, tokens), actOrder,
             actOrder == ActOrder::Gar ? scheme.groupLength(k) : 0};
   }
   GptqOptions gptqOptions() const {

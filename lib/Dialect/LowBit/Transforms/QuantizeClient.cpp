@@ -32,7 +32,8 @@ QuantizeClient::makeFactors(ArrayRef<unsigned> linears, ArrayRef<RowBlock> rows,
   for (unsigned index : linears) {
     if (run.isRecorded(index) || !usesHessian(index, inputs))
       continue;
-    GptqFactorOptions options = run.plan().layers[index].spec.factorOptions(k);
+    GptqFactorOptions options =
+        run.plan().layers[index].spec.factorOptions(k, inputs.tokens);
     if (!llvm::is_contained(wanted, options))
       wanted.push_back(options);
   }
@@ -115,7 +116,7 @@ LogicalResult QuantizeClient::quantize(unsigned index, const Factors &factors,
     return quantizeByRounding(run, index, inputs, why, start);
   }
   auto it = llvm::find_if(factors, [&](const auto &entry) {
-    return entry.first == layer.spec.factorOptions(layer.k);
+    return entry.first == layer.spec.factorOptions(layer.k, inputs.tokens);
   });
   assert(it != factors.end() && "a factor for every member");
   return quantizeByGptq(run, index, it->second, inputs, start);

@@ -1,5 +1,7 @@
 // RUN: quant-opt %s --gptq-quantize="group-size=4 progress=none report=%t.json" | FileCheck %s
 // RUN: FileCheck %s --check-prefix=JSON < %t.json
+// RUN: quant-opt %s --gptq-quantize="group-size=4 damp=auto progress=none report=%t.auto.json" -o /dev/null
+// RUN: FileCheck %s --check-prefix=AUTO < %t.auto.json
 
 // Samples come with the module; "two" reads what the quantized "one" gives.
 // CHECK-LABEL: func @main
@@ -22,3 +24,8 @@ func.func @main(%x: tensor<4x8xf32> {lowbit.calibration = dense<[[[0.44, -1.13, 
 // JSON: "name": "two"
 // JSON: "error_measure": "outputs"
 // JSON: "samples": 3
+// Half of K over 12 tokens: 8 / 24 and 6 / 24.
+// AUTO: "damp": 0.33333333333333
+// AUTO: "name": "one"
+// AUTO: "damp": 0.25,
+// AUTO: "name": "two"

@@ -22,7 +22,7 @@
 // RUN: not quant-opt %s --gptq-quantize="act-order=up" 2>&1 | FileCheck %s --check-prefix=ORDER
 // ORDER: error: option act-order=up: expected 'none', 'static' or 'gar'
 // RUN: not quant-opt %s --gptq-quantize="damp=-1" 2>&1 | FileCheck %s --check-prefix=DAMP
-// DAMP: error: option damp=-1: expected a number from 0 to 1
+// DAMP: error: option damp=-1: expected a number from 0 to 1, or 'auto'
 // RUN: not quant-opt %s --gptq-quantize="block-size=0" 2>&1 | FileCheck %s --check-prefix=BLOCK
 // BLOCK: error: option block-size=0: expected a number of at least 1
 // RUN: not quant-opt %s --gptq-quantize="min-tokens=0" 2>&1 | FileCheck %s --check-prefix=TOKENS

@@ -111,12 +111,14 @@ class QuantizePass<string arg> : Pass<arg, "::mlir::ModuleOp"> {
     LayerOption<"actOrder", "act-order",
                 "order of the columns: none, static or gar (static)">,
     LayerOption<"damp", "damp",
-                "added to the diagonal of H, in units of its mean (0.01)">,
+                "added to the diagonal of H, in units of its mean (0.01); auto: half "
+                "the inputs of the layer over the calibration tokens">,
     LayerOption<"blockSize", "block-size",
                 "columns between two updates of the rest (128)">,
     LayerOption<"refine", "refine",
-                "rounds of least-squares refit of the scales and coordinate "
-                "descent on the codes after GPTQ (0)">,
+                "rounds after GPTQ of codes and scales found anew group by group, "
+                "of a least-squares fit of the scales, and of coordinate descent "
+                "on the codes (0)">,
     LayerOption<"minTokens", "min-tokens",
                 "a layer that fewer calibration tokens reach is rounded to "
                 "nearest, weighted by its inputs (1)">,
@@ -206,8 +208,9 @@ def LowBitQuantize : QuantizePass<"lowbit-quantize"> {
 
     - `fast`: rounding to nearest, scales searched by least squares and weighted
       by the inputs of a few samples; without data, not weighted.
-    - `balanced`: GPTQ on all samples, with the same search.
-    - `best`: GPTQ, a wider search, and rounds of refinement after it.
+    - `balanced`: GPTQ on all samples, with a wider search and damping by their
+      number.
+    - `best`: the same, and rounds of refinement after it.
 
     `recipe` is a YAML file with options of layers by name:
     ```yaml
