@@ -25,11 +25,11 @@ static constexpr Preset kPresets[] = {
     // A few samples suffice for the mean square of each input.
     {"fast", "method=rtn importance=inputs search=lsq", /*samples=*/2,
      /*dataOptional=*/true},
-    // The search is weighted by the diagonal of the Hessian.
-    {"balanced", "method=gptq search=lsq", /*samples=*/0,
+    // The wider search costs little beside the solve.
+    {"balanced", "method=gptq search=grid damp=auto", /*samples=*/0,
      /*dataOptional=*/false},
     // Two rounds of refinement are where gains fade.
-    {"best", "method=gptq search=grid refine=2", /*samples=*/0,
+    {"best", "method=gptq search=grid damp=auto refine=2", /*samples=*/0,
      /*dataOptional=*/false},
 };
 

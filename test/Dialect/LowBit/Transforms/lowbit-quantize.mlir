@@ -1,9 +1,9 @@
 // RUN: quant-opt %s --lowbit-quantize="group-size=4 progress=none report=%t.json" > %t.balanced.mlir
 // RUN: FileCheck %s --check-prefixes=JSON,BALANCED < %t.json
-// RUN: quant-opt %s --gptq-quantize="group-size=4 progress=none" | diff - %t.balanced.mlir
+// RUN: quant-opt %s --gptq-quantize="search=grid damp=auto group-size=4 progress=none" | diff - %t.balanced.mlir
 // RUN: quant-opt %s --lowbit-quantize="preset=fast group-size=4 progress=none report=%t.fast.json" | FileCheck %s
 // RUN: FileCheck %s --check-prefixes=JSON,FAST < %t.fast.json
-// RUN: quant-opt %s --lowbit-quantize="preset=best refine=0 search=lsq group-size=4 progress=none" | diff - %t.balanced.mlir
+// RUN: quant-opt %s --lowbit-quantize="preset=best refine=0 group-size=4 progress=none" | diff - %t.balanced.mlir
 // RUN: quant-opt %s --lowbit-quantize="preset=best method=rtn search=none group-size=4 progress=none" > %t.rtn.mlir
 // RUN: quant-opt %s --rtn-quantize="search=none group-size=4 progress=none" | diff - %t.rtn.mlir
 // RUN: not quant-opt %s --lowbit-quantize="preset=good" 2>&1 | FileCheck %s --check-prefix=UNKNOWN
