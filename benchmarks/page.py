@@ -67,7 +67,9 @@ def machines(rows, column: bool = True) -> str:
         f"{row['measured']['cores']} cores, {row['measured']['processor']}, "
         f"{row['measured']['date']}" for row in rows
     })  # fmt: skip
-    text = f"Measured on {'; '.join(seen)}" + ("; the last column is the commit." if column else ".")
+    text = f"Measured on {'; '.join(seen)}" + (
+        "; the last column is the commit." if column else "."
+    )
     if any(row["measured"]["busy"] for row in rows):
         text += " A star: other work ran on the machine meanwhile, so the seconds are too high."
     return text

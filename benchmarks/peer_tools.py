@@ -36,6 +36,14 @@ def linears(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     }
 
 
+def no_tokenizer():
+    """Some tools ask for a tokenizer, and do not use it when tokens are given."""
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    return PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE()))
+
+
 def bitsandbytes(options, given, kind: str, nested: bool = False, block: int = 64):
     from bitsandbytes import functional
 
@@ -54,7 +62,12 @@ def hqq(options, given, bits: int, group: int, axis: int):
     found = {}
     for name, value in linears(given).items():
         codes, meta = Quantizer.quantize(
-            value, nbits=bits, group_size=group, axis=axis, device="cpu", compute_dtype=torch.float32
+            value,
+            nbits=bits,
+            group_size=group,
+            axis=axis,
+            device="cpu",
+            compute_dtype=torch.float32,
         )
         found[name] = Quantizer.dequantize(codes, meta).reshape(value.shape)
     return found, bits + 32 / group  # scale and zero in half precision
@@ -80,9 +93,30 @@ def llmcompressor(options, given, bits: int, symmetric: bool, group: int, method
         [{"input_ids": ids, "attention_mask": torch.ones_like(ids)} for ids in windows]
     )
     model = AutoModelForCausalLM.from_pretrained(options.model, dtype=torch.float32)
-    oneshot(model=model, recipe=recipe, dataset=data, num_calibration_samples=len(windows))
+    oneshot(
+        model=model, recipe=recipe, dataset=data, num_calibration_samples=len(windows),
+        processor=no_tokenizer(),
+    )  # fmt: skip
     # After a run each weight lies on its grid; AWQ has changed norms too.
     found = {n: v for n, v in model.state_dict().items() if n in given and "embed" not in n}
+    return found, bits + (16 + (0 if symmetric else bits)) / group
+
+
+def autoround(options, given, bits: int, symmetric: bool, group: int, iterations: int):
+    import numpy
+    from auto_round import AutoRound
+    from transformers import AutoModelForCausalLM
+
+    windows = torch.from_numpy(numpy.load(options.tokens).astype("int64"))
+    model = AutoModelForCausalLM.from_pretrained(options.model, dtype=torch.float32)
+    data = torch.utils.data.DataLoader([{"input_ids": ids} for ids in windows], batch_size=8)
+    tuner = AutoRound(
+        model, tokenizer=no_tokenizer(), bits=bits, group_size=group, sym=symmetric, iters=iterations,
+        dataset=data, seqlen=windows.shape[1],
+        nsamples=len(windows), batch_size=8, device_map="cpu", amp=False, data_type="int",
+    )  # fmt: skip
+    model, _ = tuner.quantize()
+    found = {name: value for name, value in linears(model.state_dict()).items() if name in given}
     return found, bits + (16 + (0 if symmetric else bits)) / group
 
 
@@ -138,6 +172,7 @@ TOOLS = {
     "bitsandbytes": (bitsandbytes, "bitsandbytes"),
     "hqq": (hqq, "hqq"),
     "llmcompressor": (llmcompressor, "llmcompressor"),
+    "autoround": (autoround, "auto-round"),
     "llamacpp": (llamacpp, "llama_cpp_python"),
 }
 

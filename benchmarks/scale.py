@@ -223,7 +223,9 @@ def section(rows: dict[str, dict] | None = None, shape: Shape = MEASURED,
         f"{shape.hidden} and {shape.intermediate}, random weights ({weights:.0f} MB in f32), "
         f"{samples} samples of {length} tokens with outlier channels; benchmarks/scale.py. "
         + machines(rows.values(), column=False),
-        table(["run", "samples", "threads", "wall s", "CPU s", "peak MB", "less the weights"], lines),
+        table(
+            ["run", "samples", "threads", "wall s", "CPU s", "peak MB", "less the weights"], lines
+        ),
     ]
     if not all(name in rows for name in PARTS):
         return text

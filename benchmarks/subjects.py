@@ -62,7 +62,9 @@ class Encoder:
         folder = WORK / self.name
         if not (folder / "heldout.npz").exists():
             _script("untouched.py", "make", self.name, folder)
-        return Files(folder / "model.mlirbc", folder / "heldout.npz", folder / "weights.safetensors")
+        return Files(
+            folder / "model.mlirbc", folder / "heldout.npz", folder / "weights.safetensors"
+        )
 
     def evaluate(self, files: Files, quantized: Path) -> dict:
         out = scratch() / "measured.json"
@@ -89,6 +91,25 @@ def _text(part: str) -> Path:
 def _char_lm() -> Files:
     folder = ROOT / "examples" / "char-lm"
     return Files(folder / "char-lm.mlirbc", folder / "heldout.npy")
+
+
+def _tiny1m() -> Files:
+    folder = WORK / "tiny1m"
+    files = Files(folder / "tiny1m.mlirbc", folder / "test.npy", folder / "hf" / "model.safetensors",
+                  folder / "hf", folder / "calibration.npy")  # fmt: skip
+    if not (SHARED / "data" / "llama-tiny1m").exists():
+        raise Missing(f"{SHARED}/data/llama-tiny1m is missing")
+    if not files.model.exists():
+        _script("tiny1m.py", folder)
+    if not files.weights.exists():
+        run([PYTHON, "-c", "import sys, numpy, tiny1m as t;"
+             "t.load().save_pretrained(sys.argv[1]);"
+             "text = t.paragraphs('tinystories_200k_excerpt.txt');"
+             "tokenizer = t.Tokenizer(t.MODEL / 'tokens.json');"
+             "numpy.save(sys.argv[2], t.windows(tokenizer, text, t.CALIBRATION))",
+             files.folder, files.tokens],
+            {"PYTHONPATH": os.pathsep.join([str(ROOT / "benchmarks"), _python_path()])})  # fmt: skip
+    return files
 
 
 def _smollm2() -> Files:
@@ -123,6 +144,12 @@ SUBJECTS = {
         "The model that comes along (examples/char-lm)",
         "1.8 million parameters; 100 windows of 256 characters of the held-out text.",
         64, 100, _char_lm),
+    "tiny1m": LanguageModel(
+        "Llama tiny1m, group 32",
+        "A Llama of one million parameters (layers of 128 and 352) on TinyStories, 160 windows of "
+        "128 tokens; calibrated on 128 windows of a text that shares paragraphs with the test, as "
+        "in the published figures.",
+        32, None, _tiny1m),
     "minilm": Encoder(
         "minilm", "all-MiniLM-L6-v2, weights never quantized",
         "Sentence encoder, 6 layers of 384 and 1536. Error of the last hidden state on 64 "

@@ -123,9 +123,7 @@ def load_rxnfp():
     model.load_state_dict(
         {name: value for name, value in weights.items() if not name.startswith(tuple(unused))}
     )
-    numbers = {
-        token.rstrip("\n"): i for i, token in enumerate((folder / "vocab.txt").open())
-    }
+    numbers = {token.rstrip("\n"): i for i, token in enumerate((folder / "vocab.txt").open())}
 
     class Encoder(torch.nn.Module):
         def __init__(self):
