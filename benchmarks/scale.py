@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """What models of billions of parameters cost, from one block of their shapes.
 
-  python benchmarks/scale.py [--only REGEX] [--folder FOLDER]
-  python benchmarks/scale.py --hidden 512 --intermediate 1376 --heads 8 --samples 8 \
-      --length 256 --dry        smaller shapes: the same steps, nothing is stored
+  scripts/results scale [--only REGEX]
+  python benchmarks/scale.py FOLDER --hidden 512 --intermediate 1376 --heads 8 --samples 8
+      --length 256              the same steps on other shapes, nothing is stored
 
 Makes a decoder layer of Llama-7B's shapes (transformers' own module) with random
 weights, and hidden states as a trained model has them: correlated, and a few
@@ -21,7 +21,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from measure import BIN, PYTHON, ROOT, WORK, cost, run, say, store, stored
+from measure import BIN, PYTHON, ROOT, WORK, circumstances, cost, run, say, store, stored
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,17 @@ class Shape:
         solve = sum(n * k * k / 2 + (k**3 if first else 0) for n, k, first in self.linears)
         return {"forward": forward, "hessian": hessian, "solve": solve}
 
-    def bytes(self, tokens: int) -> dict[str, float]:
-        """The large things that are in memory at the widest point, before down_proj."""
+    def bytes(self, tokens: int, length: int, threads: int = 2) -> dict[str, float]:
+        """The large things that are in memory at the widest point, before down_proj.
+
+        The scores of attention are gone by then; their buffers are kept for the next use.
+        """
         return {
             "weights": 4 * self.weights,
             "samples and residual": 2 * 4 * tokens * self.hidden,
             "inputs of down_proj": 4 * tokens * self.intermediate,
             "Hessian and factor": 2 * 4 * self.intermediate**2,
+            "scores": threads * 4 * self.heads * length**2,
         }
 
 
@@ -92,6 +96,7 @@ RUNS = [
     Run("GPTQ", "gptq-quantize", ""),
     Run("GPTQ, a quarter of the samples", "gptq-quantize", "", share=0.25),
     Run("GPTQ, a quarter, 1 thread", "gptq-quantize", "", share=0.25, threads=1),
+    Run("balanced", "lowbit-quantize", "preset=balanced"),
 ]
 
 MAKE = """
@@ -173,7 +178,8 @@ def quantize(folder: Path, entry: Run, samples: int) -> dict:
     }  # fmt: skip
 
 
-def measure(only: str = "", folder: Path = WORK / "scale") -> None:
+def measure(only: str = "") -> None:
+    folder = WORK / "scale"
     make(folder, MEASURED, SAMPLES, LENGTH)
     for entry in RUNS:
         if re.search(only, entry.name):
@@ -250,7 +256,7 @@ def section(rows: dict[str, dict] | None = None, shape: Shape = MEASURED,
     ]  # fmt: skip
     lines = []
     for name, model in MODELS.items():
-        count, size = model.work(tokens, length), model.bytes(tokens)
+        count, size = model.work(tokens, length), model.bytes(tokens, length)
         seconds = {part: whole[part] * count[part] / work[part] * model.blocks for part in work}
         hours = [sum(seconds[part] * (serial[part] + (1 - serial[part]) * 2 / cores)
                      / (serial[part] + (1 - serial[part])) for part in work) / 3600
@@ -258,7 +264,7 @@ def section(rows: dict[str, dict] | None = None, shape: Shape = MEASURED,
         lines.append([name, str(model.blocks), *(f"{value:.1f}" for value in hours),
                       f"{sum(size.values()) / 1e9:.1f}",
                       ", ".join(f"{key} {value / 1e9:.1f}" for key, value in size.items())])  # fmt: skip
-    estimate = sum(shape.bytes(tokens).values()) / 1e6
+    estimate = sum(shape.bytes(tokens, length).values()) / 1e6
     text += [
         "Whole models, on paper: each part grows with its count of multiplications (the solve with "
         "the cube of K, the others with its square) and with the blocks; more cores shorten all but "
@@ -277,18 +283,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("folder", type=Path)
+    for name in ("hidden", "intermediate", "heads", "samples", "length"):
+        parser.add_argument(f"--{name}", type=int, required=True)
     parser.add_argument("--only", default="")
-    parser.add_argument("--folder", type=Path, default=WORK / "scale")
-    for name, value in (("hidden", 4096), ("intermediate", 11008), ("heads", 32),
-                        ("samples", SAMPLES), ("length", LENGTH)):  # fmt: skip
-        parser.add_argument(f"--{name}", type=int, default=value)
-    parser.add_argument("--dry", action="store_true", help="print the section, store nothing")
     options = parser.parse_args()
-    if not options.dry:
-        measure(options.only, options.folder)
-        return
-    from measure import circumstances
-
     shape = Shape(options.hidden, options.intermediate, options.heads, options.hidden)
     make(options.folder, shape, options.samples, options.length)
     rows = {
