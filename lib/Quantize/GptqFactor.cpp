@@ -120,7 +120,7 @@ static std::vector<float> reverseToUpper(const std::vector<double> &inverse,
   return upper;
 }
 
-/// p^(3/4) d^(1/4) of GptqFactor::importance, in units of `scale`.
+/// p^(1/4) d^(3/4) of GptqFactor::importance, in units of `scale`.
 static std::vector<float> importanceOf(const std::vector<float> &diagonal,
                                        const std::vector<float> &upper,
                                        const std::vector<int64_t> &order,
@@ -130,8 +130,8 @@ static std::vector<float> importanceOf(const std::vector<float> &diagonal,
   for (int64_t i = 0; i < k; ++i) {
     double root = 1.0 / upper[i * k + i]; // of p
     double d = diagonal[order[i]] / scale;
-    result[order[i]] =
-        static_cast<float>(root * std::sqrt(root) * std::sqrt(std::sqrt(d)));
+    result[order[i]] = static_cast<float>(std::sqrt(root) * std::sqrt(d) *
+                                          std::sqrt(std::sqrt(d)));
   }
   return result;
 }

@@ -14,6 +14,7 @@
 #include "Blas.h"
 
 #include <algorithm>
+#include <cmath>
 
 using namespace quantopt;
 
@@ -24,6 +25,25 @@ static int64_t tileLength(int64_t k) {
   int64_t tiles = std::max<int64_t>(1, (k + kTile - 1) / kTile);
   int64_t length = (k + tiles - 1) / tiles;
   return std::max<int64_t>(16, (length + 15) / 16 * 16);
+}
+
+/// Columns [begin, begin + width) of a sample of k columns, every row times its
+/// weight, or the root of it, in `buffer` if they are not all 1.
+static MatrixView weightedColumns(const RowBlock &sample, int64_t k,
+                                  int64_t begin, int64_t width, bool root,
+                                  std::vector<float> &buffer) {
+  const float *from = sample.data + begin;
+  if (!sample.weights)
+    return {from, k};
+  buffer.resize(sample.rows * width);
+  for (int64_t row = 0; row < sample.rows; ++row) {
+    float weight = sample.weights[row];
+    if (root)
+      weight = std::sqrt(weight);
+    for (int64_t j = 0; j < width; ++j)
+      buffer[row * width + j] = from[row * k + j] * weight;
+  }
+  return {buffer.data(), width};
 }
 
 HessianAccumulator::HessianAccumulator(int64_t k) : k(k), sum(k * k, 0.0f) {}
@@ -43,14 +63,18 @@ void HessianAccumulator::add(std::span<const RowBlock> samples) {
     int64_t height = std::min(length, k - row);
     int64_t width = std::min(length, k - column);
     float *to = sum.data() + row * k + column;
+    std::vector<float> buffer;
     for (const RowBlock &sample : samples) {
       // On the diagonal half of the products would be of no use.
       if (row == column)
-        addSquare(width, sample.rows, {sample.data + column, k}, to, k);
+        addSquare(width, sample.rows,
+                  weightedColumns(sample, k, column, width, true, buffer), to,
+                  k);
       else
-        multiplyTransposed(height, width, sample.rows, 1.0f,
-                           {sample.data + row, k}, {sample.data + column, k},
-                           1.0f, to, k);
+        multiplyTransposed(
+            height, width, sample.rows, 1.0f,
+            weightedColumns(sample, k, row, height, false, buffer),
+            {sample.data + column, k}, 1.0f, to, k);
     }
   }
 }
@@ -122,6 +146,22 @@ std::vector<float> quantopt::meanSquares(std::span<const RowBlock> samples,
                    : 0.0f;
   }
   return result;
+}
+
+std::vector<float> quantopt::levelingWeights(const RowBlock &block, int64_t k,
+                                             double exponent) {
+  std::vector<float> weights(block.rows);
+#pragma omp parallel for schedule(static)
+  for (int64_t row = 0; row < block.rows; ++row) {
+    double sum = 0;
+    for (int64_t j = 0; j < k; ++j) {
+      double value = block.data[row * k + j];
+      sum += value * value;
+    }
+    weights[row] =
+        sum > 0 ? static_cast<float>(std::pow(sum / k, -exponent)) : 0.0f;
+  }
+  return weights;
 }
 
 int64_t quantopt::countLiveRows(std::span<const RowBlock> samples, int64_t k) {

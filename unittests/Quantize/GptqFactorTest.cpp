@@ -73,7 +73,7 @@ TEST(GptqFactor, ImportanceIsBetweenPivotAndDiagonal) {
     double pivot = damped[last * k + last];
     double d = h[column * k + column] / factor.scale();
     EXPECT_NEAR(factor.importance()[column],
-                std::pow(pivot, 0.75) * std::pow(d, 0.25), 1e-3 * pivot);
+                std::pow(pivot, 0.25) * std::pow(d, 0.75), 1e-3 * d);
     for (int64_t i = 0; i < last; ++i)
       for (int64_t j = 0; j < last; ++j)
         damped[i * k + j] -= static_cast<float>(damped[i * k + last] *

@@ -49,6 +49,42 @@ TEST(Hessian, EqualsTheDefinition) {
   }
 }
 
+TEST(Hessian, RowsCountByTheirWeights) {
+  int64_t rows = 70;
+  for (int64_t k : {1, 33, 300}) {
+    std::vector<float> x = correlatedInputs(rows, k, 3);
+    std::vector<float> weights = randomFloats(rows, 8);
+    for (float &weight : weights)
+      weight *= weight;
+    weights[5] = 0;
+    std::vector<float> scaled = x;
+    for (int64_t i = 0; i < rows * k; ++i)
+      scaled[i] *= std::sqrt(weights[i / k]);
+    std::vector<float> slow = slowHessian(scaled, rows, k);
+    RowBlock blocks[] = {{x.data(), 30, weights.data()},
+                         {x.data() + 30 * k, 40, weights.data() + 30}};
+    HessianAccumulator accumulator(k);
+    accumulator.add(blocks);
+    std::vector<float> h = accumulator.finish();
+    for (int64_t i = 0; i < k * k; ++i)
+      ASSERT_NEAR(h[i], slow[i], 1e-4 * (1 + std::fabs(slow[i]))) << k;
+  }
+}
+
+TEST(Hessian, LevelingWeights) {
+  std::vector<float> x = {3, 4, 0, 0, 300, 400, 1, 1};
+  RowBlock block = {x.data(), 4};
+  std::vector<float> half = levelingWeights(block, 2, 0.5);
+  EXPECT_FLOAT_EQ(half[0], 1 / std::sqrt(12.5f));
+  EXPECT_EQ(half[1], 0.0f);
+  // A row a hundred times as large counts a hundred times as much, not 10^4.
+  EXPECT_FLOAT_EQ(half[2] * 1e4f, half[0] * 100);
+  EXPECT_FLOAT_EQ(half[3], 1.0f);
+  std::vector<float> none = levelingWeights(block, 2, 0);
+  EXPECT_EQ(none[0], 1.0f);
+  EXPECT_EQ(none[2], 1.0f);
+}
+
 TEST(Hessian, MeanSquaresAreItsDiagonal) {
   for (int64_t k : {1, 7, 256, 300, 530}) {
     int64_t rows = 37;

@@ -80,7 +80,7 @@ public:
   /// Its diagonal, [k]; 0 for dead columns.
   std::span<const float> diagonal() const { return data->diagonal; }
   /// What an error of a column weighs in a search for group parameters, [k]: 0
-  /// for dead columns, diagonal() after a fallback, else p^(3/4) d^(1/4) with
+  /// for dead columns, diagonal() after a fallback, else p^(1/4) d^(3/4) with
   /// d the diagonal of H and p_i = 1 / U_ii^2 the part of it that later columns
   /// cannot make good. GPTQ's own error is sum p_i e_i^2; the share of d keeps
   /// the noise of little data out of it.

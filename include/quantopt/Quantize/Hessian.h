@@ -23,9 +23,11 @@ namespace quantopt {
 struct RowBlock {
   const float *data = nullptr;
   int64_t rows = 0;
+  /// How much each row counts, [rows]; null: all the same, 1.
+  const float *weights = nullptr;
 };
 
-/// Sums X^T X in f32 over blocks of rows.
+/// Sums X^T X in f32 over blocks of rows, each row times its weight.
 ///
 /// The upper triangle is cut into fixed tiles of at most 256 x 256. Tiles are
 /// shared out to OpenMP threads, and each walks all samples in the order given:
@@ -42,8 +44,8 @@ public:
   /// Rows added so far.
   int64_t rows() const { return numRows; }
 
-  /// H = X^T X / rows, [k, k], symmetric, both triangles filled; zero if no row
-  /// was added. The accumulator stays usable.
+  /// H = X^T diag(weights) X / rows, [k, k], symmetric, both triangles filled;
+  /// zero if no row was added. The accumulator stays usable.
   std::vector<float> finish() const;
 
   /// The same, handing the memory of the sum over (half the peak): the
@@ -62,6 +64,15 @@ private:
 /// The mean square of each of `k` input columns over all rows, [k], summed in
 /// f64; 0 if there is no row. The same for any number of threads.
 std::vector<float> meanSquares(std::span<const RowBlock> samples, int64_t k);
+
+/// Weights for the rows of `block` of k columns that level their sizes: each
+/// the mean square of its row to the power -`exponent`, 0 for a row of zeros.
+/// With 0 every row counts with its square, as its output error does; with 1
+/// all rows count the same. Where a model has tokens of extreme size (attention
+/// sinks), these rule H though little depends on their error, which the norm
+/// that follows divides by that size again.
+std::vector<float> levelingWeights(const RowBlock &block, int64_t k,
+                                   double exponent);
 
 /// How many rows are not all zero.
 int64_t countLiveRows(std::span<const RowBlock> samples, int64_t k);

@@ -122,6 +122,18 @@ static std::string getSymmetric(const LayerSpec &spec) {
   return spec.scheme.zero == ZeroKind::Symmetric ? "true" : "false";
 }
 
+static bool setLevelTokens(StringRef text, LayerSpec &spec) {
+  double value;
+  if (text.getAsDouble(value) || !(value >= 0 && value <= 1))
+    return false;
+  spec.levelTokens = value;
+  return true;
+}
+
+static std::string getLevelTokens(const LayerSpec &spec) {
+  return formatv("{0:R}", spec.levelTokens);
+}
+
 static bool setDamp(StringRef text, LayerSpec &spec) {
   double value;
   if (text == "auto") {
@@ -175,6 +187,7 @@ static constexpr LayerOption kOptions[] = {
                                                 "'none' or 'inputs'"),
     wordOption<FIELD(actOrder), kActOrders>("act-order",
                                             "'none', 'static' or 'gar'"),
+    {"level-tokens", "a number from 0 to 1", setLevelTokens, getLevelTokens},
     {"damp", "a number from 0 to 1, or 'auto'", setDamp, getDamp},
     integerOption<FIELD(blockSize), 1>("block-size", "a number of at least 1"),
     integerOption<FIELD(refinements), 0, 100>("refine",

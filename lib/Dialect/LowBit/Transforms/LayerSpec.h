@@ -40,6 +40,8 @@ struct LayerSpec {
   ActOrder actOrder = ActOrder::Static;
   /// GptqFactorOptions::damp; without a value that of dampForTokens.
   std::optional<double> damp = 0.01;
+  /// levelingWeights of the calibration tokens.
+  double levelTokens = 0;
   int64_t blockSize = 128;
   int refinements = 0;
   /// With fewer calibration tokens the layer is rounded to nearest.

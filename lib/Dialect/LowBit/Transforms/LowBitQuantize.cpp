@@ -37,7 +37,8 @@ struct LowBitQuantizePass
 
   void runOnOperation() override {
     auto text = QuantizeOptionText::of(*this);
-    text.give(method, importance, actOrder, damp, blockSize, refine, minTokens);
+    text.give(method, importance, actOrder, levelTokens, damp, blockSize,
+              refine, minTokens);
     FailureOr<QuantizeOptions> start = findPreset(preset, getOperation());
     if (failed(start))
       return signalPassFailure();

@@ -26,10 +26,12 @@ static constexpr Preset kPresets[] = {
     {"fast", "method=rtn importance=inputs search=lsq", /*samples=*/2,
      /*dataOptional=*/true},
     // The wider search costs little beside the solve.
-    {"balanced", "method=gptq search=grid damp=auto", /*samples=*/0,
+    {"balanced", "method=gptq search=grid damp=auto level-tokens=.5",
+     /*samples=*/0,
      /*dataOptional=*/false},
     // Two rounds of refinement are where gains fade.
-    {"best", "method=gptq search=grid damp=auto refine=2", /*samples=*/0,
+    {"best", "method=gptq search=grid damp=auto level-tokens=.5 refine=2",
+     /*samples=*/0,
      /*dataOptional=*/false},
 };
 

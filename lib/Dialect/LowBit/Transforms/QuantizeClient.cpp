@@ -24,30 +24,54 @@ bool QuantizeClient::usesHessian(unsigned index,
          inputs.tokens >= spec.minTokens;
 }
 
+QuantizeClient::FactorKey
+QuantizeClient::factorKey(unsigned index, const InputStatistics &inputs) const {
+  const LayerSpec &spec = run.plan().layers[index].spec;
+  return {spec.levelTokens,
+          spec.factorOptions(inputs.meanSquare.size(), inputs.tokens)};
+}
+
+static std::vector<float> makeHessian(ArrayRef<RowBlock> rows, int64_t k,
+                                      double levelTokens) {
+  std::vector<RowBlock> blocks(rows.begin(), rows.end());
+  std::vector<std::vector<float>> weights;
+  if (levelTokens > 0)
+    for (RowBlock &block : blocks)
+      block.weights =
+          weights.emplace_back(levelingWeights(block, k, levelTokens)).data();
+  HessianAccumulator accumulator(k);
+  accumulator.add(blocks);
+  return accumulator.take();
+}
+
 QuantizeClient::Factors
 QuantizeClient::makeFactors(ArrayRef<unsigned> linears, ArrayRef<RowBlock> rows,
                             const InputStatistics &inputs) const {
   int64_t k = inputs.meanSquare.size();
-  std::vector<GptqFactorOptions> wanted;
+  std::vector<FactorKey> wanted;
   for (unsigned index : linears) {
     if (run.isRecorded(index) || !usesHessian(index, inputs))
       continue;
-    GptqFactorOptions options =
-        run.plan().layers[index].spec.factorOptions(k, inputs.tokens);
-    if (!llvm::is_contained(wanted, options))
-      wanted.push_back(options);
+    FactorKey key = factorKey(index, inputs);
+    if (!llvm::is_contained(wanted, key))
+      wanted.push_back(key);
   }
+  llvm::sort(wanted, [](const FactorKey &a, const FactorKey &b) {
+    return a.levelTokens < b.levelTokens;
+  });
   Factors factors;
-  if (wanted.empty())
-    return factors;
-  HessianAccumulator accumulator(k);
-  accumulator.add(rows);
-  std::vector<float> hessian = accumulator.take();
-  // The last takes H over: with one set of options nothing is copied.
-  for (const GptqFactorOptions &options : ArrayRef(wanted).drop_back())
-    factors.emplace_back(options, GptqFactor::make(hessian, k, options));
-  factors.emplace_back(wanted.back(),
-                       GptqFactor::make(std::move(hessian), k, wanted.back()));
+  std::vector<float> hessian;
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    const auto &[level, options] = wanted[i];
+    if (i == 0 || level != wanted[i - 1].levelTokens)
+      hessian = makeHessian(rows, k, level);
+    // The last of a level takes H over: with one set of options nothing is
+    // copied.
+    bool isLast = i + 1 == wanted.size() || level != wanted[i + 1].levelTokens;
+    factors.emplace_back(
+        wanted[i],
+        GptqFactor::make(isLast ? std::move(hessian) : hessian, k, options));
+  }
   return factors;
 }
 
@@ -80,7 +104,7 @@ LogicalResult QuantizeClient::observe(ArrayRef<unsigned> linears,
   if (std::string error = findDefect(statistics); !error.empty())
     return refuse(error);
   Factors factors = makeFactors(linears, rows.get(), statistics);
-  for (const auto &[options, factor] : factors)
+  for (const auto &[key, factor] : factors)
     if (!factor.error().empty())
       return refuse(factor.error());
   for (unsigned index : linears) {
@@ -116,7 +140,7 @@ LogicalResult QuantizeClient::quantize(unsigned index, const Factors &factors,
     return quantizeByRounding(run, index, inputs, why, start);
   }
   auto it = llvm::find_if(factors, [&](const auto &entry) {
-    return entry.first == layer.spec.factorOptions(layer.k, inputs.tokens);
+    return entry.first == factorKey(index, inputs);
   });
   assert(it != factors.end() && "a factor for every member");
   return quantizeByGptq(run, index, it->second, inputs, start);

@@ -27,8 +27,16 @@ public:
   void multiply(unsigned index, MatrixRef x, MutableMatrixRef y) override;
 
 private:
-  using Factors = std::vector<std::pair<GptqFactorOptions, GptqFactor>>;
+  /// What a factorisation depends on beside the inputs.
+  struct FactorKey {
+    double levelTokens;
+    GptqFactorOptions options;
 
+    bool operator==(const FactorKey &) const = default;
+  };
+  using Factors = std::vector<std::pair<FactorKey, GptqFactor>>;
+
+  FactorKey factorKey(unsigned index, const InputStatistics &inputs) const;
   /// Whether the layer is quantized by GPTQ on these inputs.
   bool usesHessian(unsigned index, const InputStatistics &inputs) const;
   Factors makeFactors(llvm::ArrayRef<unsigned> linears,

@@ -110,6 +110,10 @@ class QuantizePass<string arg> : Pass<arg, "::mlir::ModuleOp"> {
   list<Option> gptqOptions = [
     LayerOption<"actOrder", "act-order",
                 "order of the columns: none, static or gar (static)">,
+    LayerOption<"levelTokens", "level-tokens",
+                "from 0, a calibration token counts with the square of its "
+                "size, to 1, all count the same; .5 keeps attention sinks from "
+                "ruling H (0)">,
     LayerOption<"damp", "damp",
                 "added to the diagonal of H, in units of its mean (0.01); auto: half "
                 "the inputs of the layer over the calibration tokens">,
