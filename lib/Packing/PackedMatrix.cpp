@@ -18,16 +18,24 @@
 
 using namespace quantopt;
 
+/// Of a value of the second level of scales.
+static constexpr int64_t kFloatBytes = 4;
+
 PlaneSizes quantopt::planeSizes(const Scheme &scheme, int64_t n, int64_t k,
                                 CodeOrder order) {
-  int64_t rows = scheme.scaleRows(n), groups = scheme.numGroups(k);
+  int64_t rows = scheme.scaleRows(n), columns = scheme.scaleColumns(n, k);
+  bool isNested = scheme.nesting != Nesting::None;
   PlaneSizes sizes;
   sizes.codes = codeOrderEntry(order).planeBytes(n, k, scheme.bits);
-  sizes.scales = rows * groups * (bitWidth(scheme.scaleType) / 8);
+  sizes.scales =
+      rows * columns * (isNested ? 1 : bitWidth(scheme.scaleType) / 8);
   if (scheme.zero == ZeroKind::Integer)
-    sizes.offsets = rows * denseRowBytes(groups, scheme.bits);
+    sizes.offsets = rows * denseRowBytes(columns, scheme.bits);
   else if (scheme.zero == ZeroKind::Minimum)
     sizes.offsets = sizes.scales;
+  sizes.nestedScales = kFloatBytes * numNested(scheme.nesting, rows * columns);
+  if (scheme.nesting == Nesting::Dynamic)
+    sizes.nestedOffset = kFloatBytes;
   return sizes;
 }
 
@@ -52,11 +60,17 @@ std::string quantopt::verify(const PackedMatrix &matrix) {
     error = checkSize("scales", matrix.scales.size(), sizes.scales);
   if (error.empty())
     error = checkSize("offsets", matrix.offsets.size(), sizes.offsets);
+  if (error.empty())
+    error = checkSize("nested scales", matrix.nestedScales.size(),
+                      sizes.nestedScales);
+  if (error.empty())
+    error = checkSize("nested offset", matrix.nestedOffset.size(),
+                      sizes.nestedOffset);
   return error;
 }
 
 /// Value `index` of a plane of floats.
-static float readFloat(FloatKind kind, const uint8_t *plane, int64_t index) {
+static float readFloat(ScaleKind kind, const uint8_t *plane, int64_t index) {
   int64_t bytes = bitWidth(kind) / 8;
   uint32_t bits = 0;
   for (int64_t i = 0; i < bytes; ++i)
@@ -64,7 +78,7 @@ static float readFloat(FloatKind kind, const uint8_t *plane, int64_t index) {
   return decodeFloat(kind, bits);
 }
 
-static std::vector<uint8_t> writeFloats(FloatKind kind,
+static std::vector<uint8_t> writeFloats(ScaleKind kind,
                                         std::span<const float> values) {
   int64_t bytes = bitWidth(kind) / 8;
   std::vector<uint8_t> plane;
@@ -77,12 +91,27 @@ static std::vector<uint8_t> writeFloats(FloatKind kind,
   return plane;
 }
 
-static std::vector<float> readFloats(FloatKind kind,
+static std::vector<float> readFloats(ScaleKind kind,
                                      std::span<const uint8_t> plane) {
   std::vector<float> values(plane.size() / (bitWidth(kind) / 8));
   for (size_t i = 0; i < values.size(); ++i)
     values[i] = readFloat(kind, plane.data(), i);
   return values;
+}
+
+/// Scale `index`, as it is used.
+static float readScale(const PackedMatrix &matrix, int64_t index) {
+  Nesting nesting = matrix.scheme.nesting;
+  if (nesting == Nesting::None)
+    return readFloat(matrix.scheme.scaleType, matrix.scales.data(), index);
+  int64_t nestedIndex = index / nestedLength(nesting, matrix.scales.size());
+  float offset = 0;
+  if (nesting == Nesting::Dynamic)
+    offset = readFloat(ScaleKind::F32, matrix.nestedOffset.data(), 0);
+  return nestedScale(
+      nesting, byteValues(nesting)[matrix.scales[index]],
+      readFloat(ScaleKind::F32, matrix.nestedScales.data(), nestedIndex),
+      offset);
 }
 
 PackedStorage quantopt::pack(const QuantizedMatrix &matrix, CodeOrder order) {
@@ -91,13 +120,22 @@ PackedStorage quantopt::pack(const QuantizedMatrix &matrix, CodeOrder order) {
   result.codes.resize(planeSizes(scheme, matrix.n, matrix.k, order).codes);
   codeOrderEntry(order).pack(matrix.codes.data(), matrix.n, matrix.k,
                              scheme.bits, result.codes.data());
-  result.scales = writeFloats(scheme.scaleType, matrix.scales);
+  if (scheme.nesting == Nesting::None) {
+    result.scales = writeFloats(scheme.scaleType, matrix.scales);
+  } else {
+    result.scales = matrix.nested.bytes;
+    result.nestedScales = writeFloats(ScaleKind::F32, matrix.nested.scales);
+  }
+  if (scheme.nesting == Nesting::Dynamic)
+    result.nestedOffset =
+        writeFloats(ScaleKind::F32, {&matrix.nested.offset, 1});
   if (scheme.zero == ZeroKind::Minimum) {
     result.offsets = writeFloats(scheme.scaleType, matrix.offsets);
   } else if (scheme.zero == ZeroKind::Integer) {
     std::vector<uint8_t> zeros(matrix.offsets.begin(), matrix.offsets.end());
-    result.offsets = packDense(zeros, scheme.scaleRows(matrix.n),
-                               scheme.numGroups(matrix.k), scheme.bits);
+    result.offsets =
+        packDense(zeros, scheme.scaleRows(matrix.n),
+                  scheme.scaleColumns(matrix.n, matrix.k), scheme.bits);
   }
   return result;
 }
@@ -114,69 +152,73 @@ QuantizedMatrix quantopt::unpack(const PackedMatrix &matrix) {
     codeOrderEntry(matrix.order)
         .unpack(matrix.codes.data(), n, k, scheme.bits, row, 0, k,
                 result.codes.data() + row * k);
-  result.scales = readFloats(scheme.scaleType, matrix.scales);
+  if (scheme.nesting == Nesting::None) {
+    result.scales = readFloats(scheme.scaleType, matrix.scales);
+  } else {
+    result.nested.bytes.assign(matrix.scales.begin(), matrix.scales.end());
+    result.nested.scales = readFloats(ScaleKind::F32, matrix.nestedScales);
+    result.scales.resize(matrix.scales.size());
+    for (size_t i = 0; i < result.scales.size(); ++i)
+      result.scales[i] = readScale(matrix, i);
+  }
+  if (scheme.nesting == Nesting::Dynamic)
+    result.nested.offset =
+        readFloat(ScaleKind::F32, matrix.nestedOffset.data(), 0);
   if (scheme.zero == ZeroKind::Minimum) {
     result.offsets = readFloats(scheme.scaleType, matrix.offsets);
   } else if (scheme.zero == ZeroKind::Integer) {
-    std::vector<uint8_t> zeros = unpackDense(
-        matrix.offsets, scheme.scaleRows(n), scheme.numGroups(k), scheme.bits);
+    std::vector<uint8_t> zeros =
+        unpackDense(matrix.offsets, scheme.scaleRows(n),
+                    scheme.scaleColumns(n, k), scheme.bits);
     result.offsets.assign(zeros.begin(), zeros.end());
   }
   return result;
 }
 
-/// The zero point of group `group` of the densely packed row at `row`.
-static float readZero(const uint8_t *row, int64_t rowBytes, int64_t group,
+/// Field `column` of the densely packed row at `row`.
+static float readZero(const uint8_t *row, int64_t rowBytes, int64_t column,
                       unsigned bits) {
-  int64_t bit = group * bits, byte = bit / 8;
+  int64_t bit = column * bits, byte = bit / 8;
   unsigned word = row[byte];
   if (byte + 1 < rowBytes)
     word |= unsigned(row[byte + 1]) << 8;
   return static_cast<float>((word >> (bit % 8)) & ((1u << bits) - 1));
 }
 
-/// The offset that stands beside scale (`scaleRow`, `group`).
-static float readOffset(const PackedMatrix &matrix, int64_t scaleRow,
-                        int64_t group) {
+/// The offset that stands beside scale `index`.
+static float readOffset(const PackedMatrix &matrix, int64_t index) {
   const Scheme &scheme = matrix.scheme;
-  int64_t groups = scheme.numGroups(matrix.k);
   if (scheme.zero == ZeroKind::Symmetric)
     return 0;
   if (scheme.zero == ZeroKind::Minimum)
-    return readFloat(scheme.scaleType, matrix.offsets.data(),
-                     scaleRow * groups + group);
-  int64_t bytes = denseRowBytes(groups, scheme.bits);
-  return readZero(matrix.offsets.data() + scaleRow * bytes, bytes, group,
-                  scheme.bits);
+    return readFloat(scheme.scaleType, matrix.offsets.data(), index);
+  int64_t columns = scheme.scaleColumns(matrix.n, matrix.k);
+  int64_t bytes = denseRowBytes(columns, scheme.bits);
+  return readZero(matrix.offsets.data() + index / columns * bytes, bytes,
+                  index % columns, scheme.bits);
 }
 
 void quantopt::dequantizeRows(const PackedMatrix &matrix, int64_t rowBegin,
                               int64_t rowEnd, float *out) {
   const Scheme &scheme = matrix.scheme;
   const CodeOrderEntry &order = codeOrderEntry(matrix.order);
-  int64_t k = matrix.k, length = scheme.groupLength(k);
-  int64_t groups = scheme.numGroups(k);
-  bool shared = scheme.granularity == Granularity::Tensor;
+  int64_t k = matrix.k;
   // Codes of a stretch of columns, unpacked while they are in the first cache.
   // Groups may begin and end anywhere in it.
   constexpr int64_t kStretch = 64 * kCodeAlignment;
   uint8_t codes[kStretch];
   for (int64_t row = rowBegin; row < rowEnd; ++row) {
-    int64_t scaleRow = shared ? 0 : row;
     float *target = out + (row - rowBegin) * k;
     for (int64_t first = 0; first < k; first += kStretch) {
       int64_t end = std::min(first + kStretch, k);
       order.unpack(matrix.codes.data(), matrix.n, k, scheme.bits, row, first,
                    end - first, codes);
-      for (int64_t begin = first; begin < end;) {
-        int64_t group = begin / length;
-        int64_t stop = std::min(end, (group + 1) * length);
-        float scale = readFloat(scheme.scaleType, matrix.scales.data(),
-                                scaleRow * groups + group);
-        dequantizeGroup(scheme, scale, readOffset(matrix, scaleRow, group),
-                        {codes + (begin - first), size_t(stop - begin)},
-                        target + begin);
-        begin = stop;
+      for (int64_t begin = first, stop; begin < end; begin = stop) {
+        stop = std::min(end, scheme.groupEnd(row, begin, k));
+        int64_t index = scheme.scaleIndex(row, begin, k);
+        dequantizeGroup(
+            scheme, readScale(matrix, index), readOffset(matrix, index),
+            {codes + (begin - first), size_t(stop - begin)}, target + begin);
       }
     }
   }

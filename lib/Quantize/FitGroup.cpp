@@ -16,7 +16,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #pragma STDC FP_CONTRACT OFF
 
@@ -28,34 +27,42 @@ namespace {
 class Fitter {
 public:
   Fitter(const FitGroup &group, const Scheme &scheme,
-         const SearchOptions &options)
-      : group(group), scheme(scheme), options(options),
+         const SearchOptions &options, const ScaleGrid &grid, int64_t index)
+      : group(group), scheme(scheme), options(options), grid(grid),
+        index(index), table(sortedTable(scheme.table)),
         largest(static_cast<float>(scheme.maxCode())),
         middle(static_cast<float>(int64_t(1) << (scheme.bits - 1))) {}
 
-  ScaleAndOffset run();
+  GroupFit run();
 
 private:
   bool isMinimum() const { return scheme.zero == ZeroKind::Minimum; }
-  float roundScale(double scale) const {
-    return quantopt::roundScale(scheme.scaleType, scale);
+  bool mayBeNegative() const;
+  StoredScale roundScale(double scale) const {
+    return grid.round(index, scale);
   }
-  ScaleAndOffset fromRange(double low, double high) const;
-  ScaleAndOffset fromExtremes() const;
-  bool refit(ScaleAndOffset &candidate) const;
-  bool refitScale(ScaleAndOffset &candidate) const;
-  bool refitScaleAndMinimum(ScaleAndOffset &candidate) const;
-  double error(const ScaleAndOffset &candidate) const;
-  CodeMap codeMap(const ScaleAndOffset &candidate) const;
-  void consider(ScaleAndOffset candidate);
+  GroupFit fromRange(double low, double high) const;
+  GroupFit fromExtremes() const;
+  double tableScale(bool negative) const;
+  GroupFit fromTableExtremes() const;
+  bool refit(GroupFit &candidate) const;
+  bool refitScale(GroupFit &candidate) const;
+  bool refitScaleAndMinimum(GroupFit &candidate) const;
+  double error(const GroupFit &candidate) const;
+  CodeMap codeMap(const GroupFit &candidate) const;
+  void consider(GroupFit candidate);
   void searchSymmetric();
+  void searchTable();
   void searchRanges();
 
   const FitGroup &group;
   const Scheme &scheme;
   const SearchOptions &options;
+  const ScaleGrid &grid;
+  int64_t index;
+  const SortedTable *table;
   float largest, middle;
-  ScaleAndOffset best;
+  GroupFit best;
   double bestError = 0;
 };
 
@@ -66,34 +73,58 @@ static constexpr int kLeastSquaresSteps = 13;
 /// .7 to 1.1; 1 is among them.
 static double leastSquaresFactor(int step) { return 0.7 + step * (0.4 / 12); }
 
+/// .7 to 1.5: the steps of a table are widest at its ends, so that it may pay
+/// to leave the outermost values unused.
+static double tableFactor(int step) { return 0.7 + step * (0.8 / 12); }
+
 static constexpr double kGridFactors[] = {0.75, 0.825, 0.9, 0.975, 1.05};
 
-float quantopt::roundScale(FloatKind kind, double scale) {
-  if (scale == 0)
-    return 0;
-  constexpr float kMost = 0x1p112f;
-  float smallest =
-      kind == FloatKind::F16 ? 0x1p-24f : std::numeric_limits<float>::min();
-  double bounded = std::min<double>(std::fabs(scale), kMost);
-  float rounded = roundTo(kind, static_cast<float>(bounded));
-  return std::copysign(std::max(rounded, smallest), static_cast<float>(scale));
-}
-
 /// Spreads the codes over [low, high].
-ScaleAndOffset Fitter::fromRange(double low, double high) const {
-  ScaleAndOffset result;
+GroupFit Fitter::fromRange(double low, double high) const {
+  GroupFit result;
   result.scale = roundScale((high - low) / largest);
   if (isMinimum()) {
     // Of equal values the minimum alone is the value.
     result.offset = roundTo(scheme.scaleType, static_cast<float>(low));
-  } else if (result.scale != 0) {
-    double zero = std::rint(-low / result.scale);
+  } else if (result.scale.value != 0) {
+    double zero = std::rint(-low / result.scale.value);
     result.offset = static_cast<float>(std::clamp<double>(zero, 0, largest));
   }
   return result;
 }
 
-ScaleAndOffset Fitter::fromExtremes() const {
+bool Fitter::mayBeNegative() const {
+  return options.fullRange && scheme.zero == ZeroKind::Symmetric &&
+         isSigned(scheme.scaleType) && scheme.nesting == Nesting::None &&
+         (!table || table->isSkewed());
+}
+
+/// The scale of least magnitude at which no weight is beyond the table.
+double Fitter::tableScale(bool negative) const {
+  double below = -std::min(group.low, 0.0f), above = std::max(group.high, 0.0f);
+  if (negative)
+    return -std::max(above / -table->lowest(), below / table->highest());
+  return std::max(below / -table->lowest(), above / table->highest());
+}
+
+GroupFit Fitter::fromTableExtremes() const {
+  double scale = tableScale(false);
+  if (scheme.scaleType == ScaleKind::E8M0 && scale > 0) {
+    // OCP MX: the power of two of the largest weight over that of the largest
+    // value, so that weights may be beyond it.
+    double most = std::max(-group.low, group.high);
+    return {
+        roundScale(std::exp2(std::ilogb(most) - std::ilogb(table->highest()))),
+        0};
+  }
+  if (mayBeNegative() && -tableScale(true) < scale)
+    scale = tableScale(true);
+  return {roundScale(scale), 0};
+}
+
+GroupFit Fitter::fromExtremes() const {
+  if (table)
+    return fromTableExtremes();
   if (scheme.zero != ZeroKind::Symmetric) {
     if (isMinimum())
       return fromRange(group.low, group.high);
@@ -101,13 +132,15 @@ ScaleAndOffset Fitter::fromExtremes() const {
   }
   bool negative = -group.low >= group.high;
   double signedMost = negative ? group.low : group.high;
-  if (options.fullRange)
+  if (mayBeNegative())
     return {roundScale(-signedMost / middle), 0};
   return {roundScale(2 * std::fabs(signedMost) / largest), 0};
 }
 
-CodeMap Fitter::codeMap(const ScaleAndOffset &candidate) const {
-  float inverse = 1.0f / candidate.scale;
+CodeMap Fitter::codeMap(const GroupFit &candidate) const {
+  float inverse = 1.0f / candidate.scale.value;
+  if (table)
+    return {inverse, 0, 0, table};
   if (isMinimum()) {
     float minimum = static_cast<float>(static_cast<double>(candidate.offset) -
                                        group.center);
@@ -118,14 +151,13 @@ CodeMap Fitter::codeMap(const ScaleAndOffset &candidate) const {
 }
 
 /// The best scale for the codes that `candidate` gives.
-bool Fitter::refitScale(ScaleAndOffset &candidate) const {
+bool Fitter::refitScale(GroupFit &candidate) const {
   CodeMap map = codeMap(candidate);
   CodeSums sums = sumCodes(group, map, map.offset);
   if (!(sums.square > 0))
     return false;
   double scale = sums.product / sums.square;
-  bool anySign = scheme.zero == ZeroKind::Symmetric && options.fullRange;
-  if (!(anySign ? scale != 0 : scale > 0))
+  if (!(mayBeNegative() ? scale != 0 : scale > 0))
     return false;
   candidate.scale = roundScale(scale);
   return true;
@@ -133,7 +165,7 @@ bool Fitter::refitScale(ScaleAndOffset &candidate) const {
 
 /// The best scale, and with it rounded the best minimum. The codes are counted
 /// from their middle, where the sums cancel least.
-bool Fitter::refitScaleAndMinimum(ScaleAndOffset &candidate) const {
+bool Fitter::refitScaleAndMinimum(GroupFit &candidate) const {
   CodeSums sums = sumCodes(group, codeMap(candidate), middle);
   double weight = group.sumWeights;
   double spread = weight * sums.square - sums.code * sums.code;
@@ -144,29 +176,29 @@ bool Fitter::refitScaleAndMinimum(ScaleAndOffset &candidate) const {
   if (!(scale > 0))
     return false;
   candidate.scale = roundScale(scale);
-  double base = (group.sumWeighted - candidate.scale * sums.code) / weight;
-  double minimum =
-      base + group.center - static_cast<double>(middle) * candidate.scale;
+  double rounded = candidate.scale.value;
+  double base = (group.sumWeighted - rounded * sums.code) / weight;
+  double minimum = base + group.center - middle * rounded;
   candidate.offset = roundTo(scheme.scaleType, static_cast<float>(minimum));
   return true;
 }
 
-bool Fitter::refit(ScaleAndOffset &candidate) const {
+bool Fitter::refit(GroupFit &candidate) const {
   return isMinimum() ? refitScaleAndMinimum(candidate) : refitScale(candidate);
 }
 
-double Fitter::error(const ScaleAndOffset &candidate) const {
+double Fitter::error(const GroupFit &candidate) const {
   CodeMap map = codeMap(candidate);
   if (!isMinimum())
-    return sumErrors(group, map, map.offset, candidate.scale, 0);
+    return sumErrors(group, map, map.offset, candidate.scale.value, 0);
   double base = static_cast<double>(candidate.offset) - group.center +
-                static_cast<double>(middle) * candidate.scale;
-  return sumErrors(group, map, middle, candidate.scale,
+                static_cast<double>(middle) * candidate.scale.value;
+  return sumErrors(group, map, middle, candidate.scale.value,
                    static_cast<float>(base));
 }
 
-void Fitter::consider(ScaleAndOffset candidate) {
-  if (candidate.scale == 0 || !refit(candidate))
+void Fitter::consider(GroupFit candidate) {
+  if (candidate.scale.value == 0 || !refit(candidate))
     return;
   double candidateError = error(candidate);
   if (!(candidateError < bestError))
@@ -181,8 +213,22 @@ void Fitter::searchSymmetric() {
   for (int step = 0; step < kLeastSquaresSteps; ++step) {
     double scale = unit * leastSquaresFactor(step);
     consider({roundScale(scale), 0});
-    if (options.fullRange)
+    if (mayBeNegative())
       consider({roundScale(-scale), 0});
+  }
+}
+
+void Fitter::searchTable() {
+  for (bool negative : {false, true}) {
+    if (negative && !mayBeNegative())
+      break;
+    float last = 0;
+    for (int step = 0; step < kLeastSquaresSteps; ++step) {
+      StoredScale scale = roundScale(tableScale(negative) * tableFactor(step));
+      if (scale.value != last) // powers of two are few
+        consider({scale, 0});
+      last = scale.value;
+    }
   }
 }
 
@@ -208,19 +254,22 @@ void Fitter::searchRanges() {
       considerRange(lowFactor, highFactor);
 }
 
-ScaleAndOffset Fitter::run() {
+GroupFit Fitter::run() {
   best = fromExtremes();
-  if (options.kind == SearchKind::None || best.scale == 0)
+  if (options.kind == SearchKind::None || best.scale.value == 0)
     return best;
   bestError = error(best);
-  if (scheme.zero == ZeroKind::Symmetric)
+  if (table)
+    searchTable();
+  else if (scheme.zero == ZeroKind::Symmetric)
     searchSymmetric();
   else
     searchRanges();
   return best;
 }
 
-ScaleAndOffset quantopt::fitGroup(const FitGroup &group, const Scheme &scheme,
-                                  const SearchOptions &options) {
-  return Fitter(group, scheme, options).run();
+GroupFit quantopt::fitGroup(const FitGroup &group, const Scheme &scheme,
+                            const SearchOptions &options, const ScaleGrid &grid,
+                            int64_t index) {
+  return Fitter(group, scheme, options, grid, index).run();
 }

@@ -13,23 +13,22 @@
 #define QUANTOPT_LIB_QUANTIZE_FITGROUP_H
 
 #include "FitKernels.h"
+#include "ScaleGrid.h"
 #include "quantopt/Quantize/Search.h"
 
 namespace quantopt {
 
 /// Scale and zero point or minimum (0 for Symmetric) of a group.
-struct ScaleAndOffset {
-  float scale = 0, offset = 0;
+struct GroupFit {
+  StoredScale scale;
+  float offset = 0;
 };
 
-/// `scale` as it is stored. What is not 0 stays so, and is large enough that
-/// its inverse is finite; the upper bound leaves room for code * scale.
-float roundScale(FloatKind kind, double scale);
-
 /// The parameters of a prepared group; centered for ZeroKind::Minimum, not
-/// otherwise.
-ScaleAndOffset fitGroup(const FitGroup &group, const Scheme &scheme,
-                        const SearchOptions &options);
+/// otherwise. Scale `index` of the plane is rounded on `grid`.
+GroupFit fitGroup(const FitGroup &group, const Scheme &scheme,
+                  const SearchOptions &options, const ScaleGrid &grid,
+                  int64_t index);
 
 } // namespace quantopt
 

@@ -11,8 +11,6 @@
 
 #include "FitKernels.h"
 
-#include "Lanes.h"
-
 #include <algorithm>
 
 #pragma STDC FP_CONTRACT OFF
@@ -23,20 +21,27 @@ using namespace quantopt;
 /// whole matrix as one group loses nothing.
 static constexpr int64_t kPiece = 256 * kLanes;
 
-/// code - shift of one vector. Both the code and the shift are small integers,
-/// so that taking the shift off together with the rounding offset is exact.
+/// code - shift of one vector, or its value in a table, which has no shift.
+/// Both the code and the shift are small integers, so that taking the shift off
+/// together with the rounding offset is exact.
+template <bool hasTable>
 QUANTOPT_INLINE void shiftedCodes(FloatLanes &codes, const float *values,
                                   const CodeMap &map, float offsetAndShift) {
   FloatLanes value;
   load(value, values);
   FloatLanes scaled = value * map.inverse;
+  if constexpr (hasTable) {
+    nearestValues(scaled, *map.table, codes);
+    return;
+  }
   codes = scaled + map.offset;
   clampToCodes(codes, map.largest);
   codes = (codes + kRoundingOffset) - offsetAndShift;
 }
 
-QUANTOPT_CLONES CodeSums quantopt::sumCodes(const FitGroup &group,
-                                            const CodeMap &map, float shift) {
+template <bool hasTable>
+QUANTOPT_INLINE CodeSums sumCodesLoop(const FitGroup &group, const CodeMap &map,
+                                      float shift) {
   const float *values = group.values.data();
   const float *weights = group.weights;
   const float *weighted = group.weighted.data();
@@ -47,7 +52,7 @@ QUANTOPT_CLONES CodeSums quantopt::sumCodes(const FitGroup &group,
     FloatLanes code = 0.0f, square = 0.0f, product = 0.0f;
     for (int64_t i = begin; i < end; i += kLanes) {
       FloatLanes c, d, dw;
-      shiftedCodes(c, values + i, map, offsetAndShift);
+      shiftedCodes<hasTable>(c, values + i, map, offsetAndShift);
       load(d, weights + i);
       load(dw, weighted + i);
       FloatLanes dc = d * c;
@@ -62,9 +67,15 @@ QUANTOPT_CLONES CodeSums quantopt::sumCodes(const FitGroup &group,
   return sums;
 }
 
-QUANTOPT_CLONES double quantopt::sumErrors(const FitGroup &group,
-                                           const CodeMap &map, float shift,
-                                           float scale, float base) {
+QUANTOPT_CLONES CodeSums quantopt::sumCodes(const FitGroup &group,
+                                            const CodeMap &map, float shift) {
+  return map.table ? sumCodesLoop<true>(group, map, shift)
+                   : sumCodesLoop<false>(group, map, shift);
+}
+
+template <bool hasTable>
+QUANTOPT_INLINE double sumErrorsLoop(const FitGroup &group, const CodeMap &map,
+                                     float shift, float scale, float base) {
   const float *values = group.values.data();
   const float *weights = group.weights;
   float offsetAndShift = kRoundingOffset + shift;
@@ -74,7 +85,7 @@ QUANTOPT_CLONES double quantopt::sumErrors(const FitGroup &group,
     FloatLanes error = 0.0f;
     for (int64_t i = begin; i < end; i += kLanes) {
       FloatLanes c, w, d;
-      shiftedCodes(c, values + i, map, offsetAndShift);
+      shiftedCodes<hasTable>(c, values + i, map, offsetAndShift);
       load(w, values + i);
       load(d, weights + i);
       FloatLanes value = c * scale;
@@ -84,6 +95,13 @@ QUANTOPT_CLONES double quantopt::sumErrors(const FitGroup &group,
     sum += sumLanes(error);
   }
   return sum;
+}
+
+QUANTOPT_CLONES double quantopt::sumErrors(const FitGroup &group,
+                                           const CodeMap &map, float shift,
+                                           float scale, float base) {
+  return map.table ? sumErrorsLoop<true>(group, map, shift, scale, base)
+                   : sumErrorsLoop<false>(group, map, shift, scale, base);
 }
 
 QUANTOPT_CLONES void quantopt::prepareGroup(FitGroup &group, int64_t count,

@@ -13,6 +13,8 @@
 #ifndef QUANTOPT_LIB_QUANTIZE_FITKERNELS_H
 #define QUANTOPT_LIB_QUANTIZE_FITKERNELS_H
 
+#include "CodeTables.h"
+
 #include <cstdint>
 #include <vector>
 
@@ -31,8 +33,10 @@ struct FitGroup {
 };
 
 /// Values to codes: code = clamp(round(value * inverse + offset), 0, largest).
+/// With a table the nearest of its values instead, to value * inverse.
 struct CodeMap {
   float inverse, offset, largest;
+  const SortedTable *table = nullptr;
 };
 
 /// Sums over a group, with c = code - shift: d c, d c^2 and d c w.

@@ -1,4 +1,4 @@
-//===- FloatKinds.cpp - Scales in 16 and 32 bits --------------------------===//
+//===- FloatKinds.cpp - Floats in 16 and 32 bits --------------------------===//
 //
 // Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
@@ -10,7 +10,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "quantopt/Quantize/Scheme.h"
+#include "quantopt/Quantize/FloatKinds.h"
 
 #include <bit>
 #include <cmath>

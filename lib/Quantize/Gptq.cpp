@@ -45,7 +45,12 @@ static std::string findDefect(std::span<const float> w, int64_t n, int64_t k,
            " columns, but the hessian has " + std::to_string(factor.size());
   if (options.blockSize < 1)
     return "block size must be at least 1";
-  return roundToNearestError(w, n, k, scheme);
+  std::string error = roundToNearestError(w, n, k, scheme);
+  if (error.empty() && scheme.granularity == Granularity::Flat)
+    return "gptq takes groups that end with a row, but groups of " +
+           std::to_string(scheme.groupSize) + " run on across rows of " +
+           std::to_string(k);
+  return error;
 }
 
 std::vector<float> quantopt::clearDeadColumns(std::span<const float> w,
@@ -70,23 +75,31 @@ static void copyRow(Candidate &to, const Candidate &from, int64_t row) {
   if (to.matrix.scheme.granularity == Granularity::Tensor)
     return;
   int64_t groups = to.matrix.scheme.numGroups(k);
-  auto copyPlane = [&](std::vector<float> &target,
-                       const std::vector<float> &source) {
+  auto copyPlane = [&](auto &target, const auto &source) {
     if (!source.empty())
       std::copy_n(source.begin() + row * groups, groups,
                   target.begin() + row * groups);
   };
   copyPlane(to.matrix.scales, from.matrix.scales);
   copyPlane(to.matrix.offsets, from.matrix.offsets);
+  copyPlane(to.matrix.nested.bytes, from.matrix.nested.bytes);
 }
 
-/// Takes those rows of `other` that are better, and counts them in `kept`.
-/// Where all rows share their parameters and these differ: all rows or none.
+/// Whether rows of `a` and `b` can stand in one matrix: what all rows share is
+/// equal.
+static bool canMixRows(const QuantizedMatrix &a, const QuantizedMatrix &b) {
+  if (a.scheme.granularity == Granularity::Tensor &&
+      (a.scales != b.scales || a.offsets != b.offsets))
+    return false;
+  return a.nested.scales == b.nested.scales &&
+         a.nested.offset == b.nested.offset;
+}
+
+/// Takes those rows of `other` that are better, and marks them in `kept`; all
+/// rows or none where they cannot be mixed.
 static void keepBetterRows(Candidate &best, Candidate &other,
                            std::vector<bool> &kept) {
-  bool tensor = best.matrix.scheme.granularity == Granularity::Tensor;
-  if (tensor && (best.matrix.scales != other.matrix.scales ||
-                 best.matrix.offsets != other.matrix.offsets)) {
+  if (!canMixRows(best.matrix, other.matrix)) {
     if (!(other.total() < best.total()))
       return;
     best = other;

@@ -32,39 +32,42 @@ struct ColumnBlock {
   int64_t stride;          ///< of U
   int64_t count, rows;     ///< rows: whole vectors
   const GroupRows *groups; ///< the group of each column
-  float largest;           ///< code
+  CodeRange range;
 };
 
 } // namespace
 
-template <bool isMinimum>
+template <CodeKind kind>
 QUANTOPT_INLINE void quantizeColumn(const ColumnBlock &block, int64_t column) {
   float inversePivot = 1.0f / block.upper[column * block.stride + column];
   int64_t begin = column * block.rows;
   for (int64_t i = 0; i < block.rows; i += kLanes) {
     FloatLanes w, value;
     load(w, block.columns + begin + i);
-    quantizeLanes<isMinimum>(w, block.groups[column], i, block.largest, value,
-                             block.codes + begin + i);
+    quantizeLanes<kind>(w, block.groups[column], i, block.range, value,
+                        block.codes + begin + i);
     store(block.errors + begin + i, (w - value) * inversePivot);
   }
 }
 
-template <bool isMinimum>
+template <CodeKind kind>
 QUANTOPT_INLINE void solveBlockLoop(const ColumnBlock &block) {
   for (int64_t i = 0; i < block.count; ++i) {
-    quantizeColumn<isMinimum>(block, i);
+    quantizeColumn<kind>(block, i);
     spreadColumn<-1>(block.columns, block.rows, block.errors + i * block.rows,
                      block.upper + i * block.stride, i + 1, block.count);
   }
 }
 
-QUANTOPT_CLONES static void solveBlockMinimum(const ColumnBlock &block) {
-  solveBlockLoop<true>(block);
-}
-
-QUANTOPT_CLONES static void solveBlockZero(const ColumnBlock &block) {
-  solveBlockLoop<false>(block);
+QUANTOPT_CLONES static void solveBlock(const ColumnBlock &block) {
+  switch (block.range.kind) {
+  case CodeKind::Zero:
+    return solveBlockLoop<CodeKind::Zero>(block);
+  case CodeKind::Minimum:
+    return solveBlockLoop<CodeKind::Minimum>(block);
+  case CodeKind::Table:
+    return solveBlockLoop<CodeKind::Table>(block);
+  }
 }
 
 /// All columns of the rows that `space` holds.
@@ -88,11 +91,8 @@ static void solveRows(RowsAsColumns &space, std::vector<float> &errors,
                          count,
                          padded,
                          groups.data(),
-                         static_cast<float>(scheme.maxCode())};
-    if (scheme.zero == ZeroKind::Minimum)
-      solveBlockMinimum(block);
-    else
-      solveBlockZero(block);
+                         CodeRange(scheme)};
+    solveBlock(block);
     multiplyTransposed(k - end, padded, count, -1.0f,
                        {upper + first * k + end, k}, {errors.data(), padded},
                        1.0f, space.columns.data() + end * padded, padded);
@@ -106,7 +106,8 @@ QuantizedMatrix quantopt::solveGptq(std::span<const float> w, int64_t n,
                                     int64_t blockSize) {
   useSingleThreadedBlas();
   QuantizedMatrix result{
-      scheme, n, k, {}, parameters.scales, parameters.offsets};
+      scheme,           n, k, {}, parameters.scales, parameters.offsets,
+      parameters.nested};
   result.codes.resize(n * k);
   int64_t blocks = (n + kRowBlock - 1) / kRowBlock;
   blockSize = std::min(blockSize, k);

@@ -104,13 +104,12 @@ GridHistogram gridHistogram(std::span<const float> w,
   double unitRange = result.unitGrid[ends[1]] - unitLow;
 
   Counter counter(result.units);
-  int64_t length = scheme.groupLength(matrix.k);
-  int64_t groups = scheme.numGroups(matrix.k);
   for (int64_t row = 0; row < matrix.n; ++row) {
-    for (int64_t group = 0; group < groups; ++group) {
+    for (int64_t begin = 0, end; begin < matrix.k; begin = end) {
+      end = scheme.groupEnd(row, begin, matrix.k);
       // The ends of this group's grid, in the order of the codes: with a
       // negative scale `low` is above `high`, and the map below turns it back.
-      size_t at = (row % scheme.scaleRows(matrix.n)) * groups + group;
+      int64_t at = scheme.scaleIndex(row, begin, matrix.k);
       float offset = matrix.offsets.empty() ? 0 : matrix.offsets[at];
       float values[2];
       dequantizeGroup(scheme, matrix.scales[at], offset, ends, values);
@@ -118,9 +117,7 @@ GridHistogram gridHistogram(std::span<const float> w,
       if (range == 0)
         continue;
       double perUnit = unitRange / range;
-      int64_t end = std::min(matrix.k, (group + 1) * length);
-      for (int64_t i = row * matrix.k + group * length;
-           i < row * matrix.k + end; ++i) {
+      for (int64_t i = row * matrix.k + begin; i < row * matrix.k + end; ++i) {
         double value = unitLow + (w[i] - low) * perUnit;
         counter.add(value);
         result.beyond += value < result.units.from || value > result.units.to;

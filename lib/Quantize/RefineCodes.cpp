@@ -34,12 +34,12 @@ struct SweepBlock {
   int64_t stride;       ///< of H
   int64_t count, rows;
   const GroupRows *groups; ///< the group of each column
-  float largest;           ///< code
+  CodeRange range;
 };
 
 } // namespace
 
-template <bool isMinimum>
+template <CodeKind kind>
 QUANTOPT_INLINE void sweepBlockLoop(const SweepBlock &block) {
   for (int64_t i = 0; i < block.count; ++i) {
     const float *hessian = block.hessian + i * block.stride;
@@ -50,8 +50,8 @@ QUANTOPT_INLINE void sweepBlockLoop(const SweepBlock &block) {
       load(gradient, block.gradients + begin + row);
       load(old, block.values + begin + row);
       FloatLanes step = gradient * inverse;
-      quantizeLanes<isMinimum>(old - step, block.groups[i], row, block.largest,
-                               value, block.codes + begin + row);
+      quantizeLanes<kind>(old - step, block.groups[i], row, block.range, value,
+                          block.codes + begin + row);
       store(block.values + begin + row, value - old);
     }
     spreadColumn<1>(block.gradients, block.rows, block.values + begin, hessian,
@@ -59,12 +59,15 @@ QUANTOPT_INLINE void sweepBlockLoop(const SweepBlock &block) {
   }
 }
 
-QUANTOPT_CLONES static void sweepBlockMinimum(const SweepBlock &block) {
-  sweepBlockLoop<true>(block);
-}
-
-QUANTOPT_CLONES static void sweepBlockZero(const SweepBlock &block) {
-  sweepBlockLoop<false>(block);
+QUANTOPT_CLONES static void sweepBlock(const SweepBlock &block) {
+  switch (block.range.kind) {
+  case CodeKind::Zero:
+    return sweepBlockLoop<CodeKind::Zero>(block);
+  case CodeKind::Minimum:
+    return sweepBlockLoop<CodeKind::Minimum>(block);
+  case CodeKind::Table:
+    return sweepBlockLoop<CodeKind::Table>(block);
+  }
 }
 
 /// `values` holds Q and `gradients` R of the rows in `space`.
@@ -85,11 +88,8 @@ static void sweepRows(RowsAsColumns &space, std::vector<float> &values,
                         count,
                         padded,
                         groups,
-                        static_cast<float>(scheme.maxCode())};
-    if (scheme.zero == ZeroKind::Minimum)
-      sweepBlockMinimum(block);
-    else
-      sweepBlockZero(block);
+                        CodeRange(scheme)};
+    sweepBlock(block);
     multiplyTransposed(k - end, padded, count, 1.0f,
                        {hessian + first * k + end, k},
                        {values.data() + first * padded, padded}, 1.0f,

@@ -15,8 +15,8 @@
 //===----------------------------------------------------------------------===//
 
 #include "Blas.h"
-#include "FitGroup.h"
 #include "RowBlock.h"
+#include "ScaleGrid.h"
 #include "quantopt/Quantize/Refine.h"
 
 #include <algorithm>
@@ -48,6 +48,7 @@ struct GroupFactor {
 /// Parameters of one group for one vector of rows.
 struct LaneParameters {
   float scale[kLanes], inverse[kLanes], offset[kLanes];
+  uint8_t byte[kLanes]; ///< of the scale, if scales are nested
 };
 
 /// What a thread needs for a group of one vector of rows: columns of kLanes
@@ -102,10 +103,10 @@ QUANTOPT_CLONES static void findTarget(const GroupFactor &factor,
 }
 
 /// Rounds target under `parameters` into value and code, with its error.
-template <bool isMinimum>
-QUANTOPT_INLINE void roundGroup(const GroupFactor &factor,
-                                const LaneParameters &parameters, float largest,
-                                GroupSpace &space) {
+template <CodeKind kind>
+QUANTOPT_INLINE void roundGroupLoop(const GroupFactor &factor,
+                                    const LaneParameters &parameters,
+                                    const CodeRange &range, GroupSpace &space) {
   int64_t count = factor.pivots.size();
   GroupRows group = {parameters.scale, parameters.inverse, parameters.offset};
   FloatLanes error = 0.0f;
@@ -119,8 +120,8 @@ QUANTOPT_INLINE void roundGroup(const GroupFactor &factor,
       load(other, space.difference.data() + j * kLanes);
       wanted += other * lower[j];
     }
-    quantizeLanes<isMinimum>(wanted, group, 0, largest, value,
-                             space.code.data() + i * kLanes);
+    quantizeLanes<kind>(wanted, group, 0, range, value,
+                        space.code.data() + i * kLanes);
     store(space.value.data() + i * kLanes, value);
     store(space.difference.data() + i * kLanes, target - value);
     FloatLanes missed = wanted - value;
@@ -129,17 +130,18 @@ QUANTOPT_INLINE void roundGroup(const GroupFactor &factor,
   store(space.error, error);
 }
 
-QUANTOPT_CLONES static void roundGroupMinimum(const GroupFactor &factor,
-                                              const LaneParameters &parameters,
-                                              float largest,
-                                              GroupSpace &space) {
-  roundGroup<true>(factor, parameters, largest, space);
-}
-
-QUANTOPT_CLONES static void roundGroupZero(const GroupFactor &factor,
-                                           const LaneParameters &parameters,
-                                           float largest, GroupSpace &space) {
-  roundGroup<false>(factor, parameters, largest, space);
+QUANTOPT_CLONES static void roundGroup(const GroupFactor &factor,
+                                       const LaneParameters &parameters,
+                                       const CodeRange &range,
+                                       GroupSpace &space) {
+  switch (range.kind) {
+  case CodeKind::Zero:
+    return roundGroupLoop<CodeKind::Zero>(factor, parameters, range, space);
+  case CodeKind::Minimum:
+    return roundGroupLoop<CodeKind::Minimum>(factor, parameters, range, space);
+  case CodeKind::Table:
+    return roundGroupLoop<CodeKind::Table>(factor, parameters, range, space);
+  }
 }
 
 /// Empty if H_gg is not positive definite.
@@ -193,8 +195,9 @@ public:
   GroupSweep(QuantizedMatrix &result, std::span<const float> w,
              std::span<const float> plain, const std::vector<float> &hessian,
              const std::vector<GroupFactor> &factors)
-      : result(result), scheme(result.scheme), w(w), plain(plain),
-        hessian(hessian), factors(factors), columns(result.k),
+      : result(result), scheme(result.scheme), range(scheme),
+        grid(scheme, result.nested), w(w), plain(plain), hessian(hessian),
+        factors(factors), columns(result.k),
         middle(static_cast<double>(int64_t(1) << (scheme.bits - 1))) {
     std::iota(columns.begin(), columns.end(), 0);
   }
@@ -204,13 +207,16 @@ public:
 private:
   void sweepGroup(int64_t group);
   void sweepLanes(int64_t group, int64_t lane);
+  int64_t scaleIndex(int64_t group, int64_t lane) const;
   LaneParameters parametersNow(int64_t group, int64_t lane) const;
-  LaneParameters candidate(const LaneParameters &now, double factor,
-                           int step) const;
+  LaneParameters candidate(const LaneParameters &now, int64_t group,
+                           int64_t lane, double factor, int step) const;
   void keepBetter(const LaneParameters &tried, LaneParameters &best);
 
   QuantizedMatrix &result;
   const Scheme &scheme;
+  CodeRange range;
+  ScaleGrid grid;
   std::span<const float> w, plain;
   const std::vector<float> &hessian;
   const std::vector<GroupFactor> &factors;
@@ -223,8 +229,18 @@ private:
 
 } // namespace
 
+/// Of the row that is lane `lane` of the block; spare lanes have that of the
+/// last row.
+int64_t GroupSweep::scaleIndex(int64_t group, int64_t lane) const {
+  int64_t row = rows.first + std::min(lane, rows.rows - 1);
+  return row * scheme.numGroups(result.k) + group;
+}
+
 LaneParameters GroupSweep::parametersNow(int64_t group, int64_t lane) const {
-  LaneParameters now;
+  LaneParameters now = {};
+  if (scheme.nesting != Nesting::None)
+    for (int64_t i = 0; i < kLanes; ++i)
+      now.byte[i] = result.nested.bytes[scaleIndex(group, lane + i)];
   int64_t at = group * kRowBlock + lane;
   std::copy_n(rows.scales.begin() + at, kLanes, now.scale);
   std::copy_n(rows.inverses.begin() + at, kLanes, now.inverse);
@@ -233,14 +249,18 @@ LaneParameters GroupSweep::parametersNow(int64_t group, int64_t lane) const {
 }
 
 /// Neighbours of the parameters `now`, rounded as they are stored.
-LaneParameters GroupSweep::candidate(const LaneParameters &now, double factor,
+LaneParameters GroupSweep::candidate(const LaneParameters &now, int64_t group,
+                                     int64_t lane, double factor,
                                      int step) const {
   LaneParameters next = now;
   for (int64_t i = 0; i < kLanes; ++i) {
     if (now.scale[i] == 0)
       continue;
-    next.scale[i] = roundScale(scheme.scaleType, now.scale[i] * factor);
-    next.inverse[i] = 1.0f / next.scale[i];
+    StoredScale scale =
+        grid.round(scaleIndex(group, lane + i), now.scale[i] * factor);
+    next.scale[i] = scale.value;
+    next.byte[i] = scale.byte;
+    next.inverse[i] = scale.value == 0 ? 0.0f : 1.0f / scale.value;
     if (scheme.zero == ZeroKind::Integer) {
       double zero = now.offset[i] + kZeroSteps[step];
       next.offset[i] = static_cast<float>(
@@ -264,6 +284,7 @@ void GroupSweep::keepBetter(const LaneParameters &tried, LaneParameters &best) {
     space.bestError[lane] = space.error[lane];
     best.scale[lane] = tried.scale[lane];
     best.offset[lane] = tried.offset[lane];
+    best.byte[lane] = tried.byte[lane];
     for (size_t i = lane; i < space.best.size(); i += kLanes) {
       space.best[i] = space.value[i];
       space.bestCode[i] = space.code[i];
@@ -286,16 +307,11 @@ void GroupSweep::sweepLanes(int64_t group, int64_t lane) {
   findTarget(factor, space);
 
   LaneParameters now = parametersNow(group, lane), best = now;
-  bool isMinimum = scheme.zero == ZeroKind::Minimum;
   int steps = scheme.zero == ZeroKind::Symmetric ? 1 : std::size(kZeroSteps);
-  float largest = static_cast<float>(scheme.maxCode());
   for (double scaleFactor : kScaleFactors)
     for (int step = 0; step < steps; ++step) {
-      LaneParameters tried = candidate(now, scaleFactor, step);
-      if (isMinimum)
-        roundGroupMinimum(factor, tried, largest, space);
-      else
-        roundGroupZero(factor, tried, largest, space);
+      LaneParameters tried = candidate(now, group, lane, scaleFactor, step);
+      roundGroup(factor, tried, range, space);
       keepBetter(tried, best);
     }
 
@@ -308,10 +324,11 @@ void GroupSweep::sweepLanes(int64_t group, int64_t lane) {
       rows.codes[at + j] = space.bestCode[i * kLanes + j];
     }
   }
-  int64_t groups = scheme.numGroups(result.k);
   for (int64_t j = 0; j < std::min(kLanes, rows.rows - lane); ++j) {
-    int64_t index = (rows.first + lane + j) * groups + group;
+    int64_t index = scaleIndex(group, lane + j);
     result.scales[index] = best.scale[j];
+    if (scheme.nesting != Nesting::None)
+      result.nested.bytes[index] = best.byte[j];
     if (scheme.zero != ZeroKind::Symmetric)
       result.offsets[index] = best.offset[j];
   }

@@ -6,7 +6,8 @@
 //===----------------------------------------------------------------------===//
 //
 // A row is w = C^T s + E^T b, with C and E the codes (counted from the zero
-// point, or from the middle code) and the ones of each group, zero outside it.
+// point, or from the middle code; of a table its values) and the ones of each
+// group, zero outside it.
 // With H the damped Hessian the best (s, b) solve
 //
 //   (B H B^T + r) x = B H w + r x_old,   B = (C; E),
@@ -16,8 +17,8 @@
 //===----------------------------------------------------------------------===//
 
 #include "Blas.h"
-#include "FitGroup.h"
-#include "Lanes.h"
+#include "CodeTables.h"
+#include "ScaleGrid.h"
 #include "quantopt/Quantize/Refine.h"
 
 #include <algorithm>
@@ -70,6 +71,7 @@ private:
   const QuantizedMatrix &matrix;
   std::span<const float> w;
   const Scheme &scheme;
+  ScaleGrid grid;
   int64_t k, length, groups, unknowns;
   double middle;
   std::vector<float> hessian;
@@ -81,8 +83,8 @@ private:
 
 Refitter::Refitter(const QuantizedMatrix &matrix, std::span<const float> w,
                    const GptqFactor &factor)
-    : matrix(matrix), w(w), scheme(matrix.scheme), k(matrix.k),
-      length(scheme.groupLength(k)), groups(scheme.numGroups(k)),
+    : matrix(matrix), w(w), scheme(matrix.scheme), grid(scheme, matrix.nested),
+      k(matrix.k), length(scheme.groupLength(k)), groups(scheme.numGroups(k)),
       unknowns(scheme.zero == ZeroKind::Minimum ? 2 * groups : groups),
       middle(static_cast<double>(int64_t(1) << (scheme.bits - 1))),
       hessian(factor.dampedHessian(false)) {
@@ -106,6 +108,9 @@ int64_t Refitter::batch() const {
 
 /// The codes of a row as C holds them.
 void Refitter::centerCodes(int64_t row, float *codes) const {
+  if (scheme.table != CodeTable::Linear)
+    return dequantizeTable(scheme.table, 1.0f,
+                           std::span(matrix.codes).subspan(row * k, k), codes);
   for (int64_t group = 0; group < groups; ++group) {
     float shift = static_cast<float>(middle);
     if (scheme.zero == ZeroKind::Integer)
@@ -212,12 +217,14 @@ void Refitter::solveRow(int64_t row, double *system, double *right,
     int64_t index = row * groups + group;
     if (!(right[group] * matrix.scales[index] > 0))
       continue;
-    float scale = roundScale(scheme.scaleType, right[group]);
-    result.scales[index] = scale;
+    StoredScale scale = grid.round(index, right[group]);
+    result.scales[index] = scale.value;
+    if (scheme.nesting != Nesting::None)
+      result.nested.bytes[index] = scale.byte;
     if (isMinimum())
       result.offsets[index] =
-          roundTo(scheme.scaleType,
-                  static_cast<float>(right[groups + group] - middle * scale));
+          roundTo(scheme.scaleType, static_cast<float>(right[groups + group] -
+                                                       middle * scale.value));
   }
 }
 

@@ -11,6 +11,8 @@
 
 #include "quantopt/Quantize/RoundToNearest.h"
 
+#include "Blockwise.h"
+
 #include <algorithm>
 #include <cmath>
 
@@ -52,17 +54,16 @@ QuantizedMatrix quantopt::quantizeWithParameters(std::span<const float> w,
   result.k = k;
   result.scales = std::move(parameters.scales);
   result.offsets = std::move(parameters.offsets);
+  result.nested = std::move(parameters.nested);
   result.codes.resize(n * k);
-  int64_t length = scheme.groupLength(k), groups = scheme.numGroups(k);
-  bool shared = scheme.granularity == Granularity::Tensor;
 #pragma omp parallel for schedule(static)
   for (int64_t row = 0; row < n; ++row) {
-    for (int64_t group = 0; group < groups; ++group) {
-      int64_t begin = group * length, count = std::min(length, k - begin);
-      int64_t index = (shared ? 0 : row * groups) + group;
+    for (int64_t begin = 0, end; begin < k; begin = end) {
+      end = scheme.groupEnd(row, begin, k);
+      int64_t index = scheme.scaleIndex(row, begin, k);
       float offset = result.offsets.empty() ? 0.0f : result.offsets[index];
       chooseCodes(scheme, result.scales[index], offset,
-                  w.subspan(row * k + begin, count),
+                  w.subspan(row * k + begin, end - begin),
                   result.codes.data() + row * k + begin);
     }
   }
@@ -77,6 +78,8 @@ QuantizedMatrix quantopt::quantizeRoundToNearest(
     empty.scheme = scheme;
     return empty;
   }
+  if (options.kind == SearchKind::None && isBlockwise(scheme, k))
+    return quantizeBlockwise(w, n, k, scheme);
   return quantizeWithParameters(
       w, n, k, scheme, fitParameters(w, n, k, scheme, options, importance));
 }

@@ -15,7 +15,7 @@
 #ifndef QUANTOPT_LIB_QUANTIZE_ROWBLOCK_H
 #define QUANTOPT_LIB_QUANTIZE_ROWBLOCK_H
 
-#include "Lanes.h"
+#include "CodeTables.h"
 #include "quantopt/Quantize/Gptq.h"
 
 namespace quantopt {
@@ -54,25 +54,54 @@ struct RowsAsColumns {
   void scatterCodes(uint8_t *plane, std::span<const int64_t> order) const;
 };
 
+/// How codes become values.
+enum class CodeKind : uint8_t { Zero, Minimum, Table };
+
+/// What codes are, for a whole matrix.
+struct CodeRange {
+  explicit CodeRange(const Scheme &scheme)
+      : largest(static_cast<float>(scheme.maxCode())),
+        table(sortedTable(scheme.table)) {
+    if (table)
+      kind = CodeKind::Table;
+    else if (scheme.zero == ZeroKind::Minimum)
+      kind = CodeKind::Minimum;
+  }
+
+  CodeKind kind = CodeKind::Zero;
+  float largest; ///< code
+  const SortedTable *table;
+};
+
 /// The codes nearest to `target` as chooseCodes finds them, and their values.
-template <bool isMinimum>
+template <CodeKind kind>
 QUANTOPT_INLINE void
 quantizeLanes(const FloatLanes &target, const GroupRows &group, int64_t row,
-              float largest, FloatLanes &value, uint8_t *codes) {
+              const CodeRange &range, FloatLanes &value, uint8_t *codes) {
   FloatLanes scale, inverse, offset, code;
   load(scale, group.scale + row);
   load(inverse, group.inverse + row);
+  if constexpr (kind == CodeKind::Table) {
+    FloatLanes scaled = target * inverse;
+    IntLanes nearest;
+    nearestValues(scaled, *range.table, code);
+    nearestCodes(scaled, *range.table, nearest);
+    value = code * scale;
+    ByteLanes bytes = __builtin_convertvector(nearest, ByteLanes);
+    std::memcpy(codes, &bytes, sizeof(bytes));
+    return;
+  }
   load(offset, group.offset + row);
-  if constexpr (isMinimum) {
+  if constexpr (kind == CodeKind::Minimum) {
     code = (target - offset) * inverse;
   } else {
     FloatLanes scaled = target * inverse;
     code = scaled + offset;
   }
-  clampToCodes(code, largest);
+  clampToCodes(code, range.largest);
   FloatLanes shifted = code + kRoundingOffset;
   code = shifted - kRoundingOffset;
-  if constexpr (isMinimum) {
+  if constexpr (kind == CodeKind::Minimum) {
     FloatLanes product = code * scale;
     value = product + offset;
   } else {

@@ -11,7 +11,7 @@
 
 #include "quantopt/Quantize/Scheme.h"
 
-#include "Lanes.h"
+#include "CodeTables.h"
 
 #include <algorithm>
 #include <cmath>
@@ -20,30 +20,88 @@
 
 using namespace quantopt;
 
+int64_t Scheme::scaleIndex(int64_t row, int64_t column, int64_t k) const {
+  if (granularity == Granularity::Flat)
+    return (row * k + column) / groupSize;
+  int64_t group = column / groupLength(k);
+  return granularity == Granularity::Tensor ? group
+                                            : row * numGroups(k) + group;
+}
+
+int64_t Scheme::groupEnd(int64_t row, int64_t column, int64_t k) const {
+  bool isFlat = granularity == Granularity::Flat;
+  int64_t length = isFlat ? groupSize : groupLength(k);
+  int64_t begin = isFlat ? row * k : 0;
+  int64_t end = ((begin + column) / length + 1) * length - begin;
+  return std::min(end, k);
+}
+
+Scheme Scheme::forRows(int64_t k) const {
+  Scheme result = *this;
+  if (granularity == Granularity::Flat && k % groupSize == 0)
+    result.granularity = Granularity::Group;
+  return result;
+}
+
 double Scheme::bitsPerWeight(int64_t n, int64_t k) const {
   if (n <= 0 || k <= 0)
     return 0;
-  double perGroup = bitWidth(scaleType);
+  int64_t count = numScales(n, k);
+  double perScale = nesting == Nesting::None ? bitWidth(scaleType) : 8;
   if (zero == ZeroKind::Integer)
-    perGroup += bits;
+    perScale += bits;
   else if (zero == ZeroKind::Minimum)
-    perGroup += bitWidth(scaleType);
-  double groups = static_cast<double>(scaleRows(n)) * numGroups(k);
-  return bits + perGroup * groups / (static_cast<double>(n) * k);
+    perScale += bitWidth(scaleType);
+  double total = perScale * count + 32.0 * numNested(nesting, count) +
+                 (nesting == Nesting::Dynamic ? 32 : 0);
+  return bits + total / (static_cast<double>(n) * k);
 }
 
 std::string Scheme::verify() const {
   if (bits < 2 || bits > 8)
     return "bits must be 2 to 8, but is " + std::to_string(bits);
-  if (granularity == Granularity::Group && groupSize < 1)
+  bool usesSize =
+      granularity == Granularity::Group || granularity == Granularity::Flat;
+  if (usesSize && groupSize < 1)
     return "group size must be at least 1, but is " + std::to_string(groupSize);
+  if (zero == ZeroKind::Minimum && bitWidth(scaleType) == 8)
+    return "a minimum beside the scale takes a scale type of f16, bf16 or f32";
+  if (table != CodeTable::Linear && bits != 4)
+    return "a code table has 4 bits, not " + std::to_string(bits);
+  if (table != CodeTable::Linear && zero != ZeroKind::Symmetric)
+    return "a code table has neither zero point nor minimum";
+  if (nesting != Nesting::None && table == CodeTable::Linear)
+    return "nested scales go with a code table only";
+  if (nesting == Nesting::Dynamic && scaleType != ScaleKind::F32)
+    return "scales nested by the dynamic map have scale type f32";
+  if (nesting == Nesting::PerTensor && scaleType != ScaleKind::E4M3)
+    return "scales with a factor for the whole tensor have scale type e4m3";
+  return {};
+}
+
+/// The second level of a matrix that has one, and that `scales` follow from it.
+static std::string verifyNested(const QuantizedMatrix &matrix) {
+  Nesting nesting = matrix.scheme.nesting;
+  const NestedScales &nested = matrix.nested;
+  int64_t count = matrix.scales.size();
+  if (nesting == Nesting::None)
+    return nested == NestedScales() ? "" : "scales are not nested";
+  if (static_cast<int64_t>(nested.bytes.size()) != count ||
+      static_cast<int64_t>(nested.scales.size()) != numNested(nesting, count))
+    return "the second level of scales is not of its size";
+  const ByteValues &values = byteValues(nesting);
+  for (int64_t i = 0; i < count; ++i)
+    if (nestedScale(nesting, values[nested.bytes[i]],
+                    nested.scales[i / nestedLength(nesting, count)],
+                    nested.offset) != matrix.scales[i])
+      return "a scale is not what its second level says";
   return {};
 }
 
 static std::string verifyGroups(const QuantizedMatrix &matrix) {
   const Scheme &scheme = matrix.scheme;
   bool symmetric = scheme.zero == ZeroKind::Symmetric;
-  size_t groups = scheme.scaleRows(matrix.n) * scheme.numGroups(matrix.k);
+  size_t groups = scheme.numScales(matrix.n, matrix.k);
   if (matrix.scales.size() != groups)
     return "there must be " + std::to_string(groups) + " scales, but are " +
            std::to_string(matrix.scales.size());
@@ -51,7 +109,8 @@ static std::string verifyGroups(const QuantizedMatrix &matrix) {
     return "there must be " + std::to_string(symmetric ? 0 : groups) +
            " offsets, but are " + std::to_string(matrix.offsets.size());
   auto stored = [&](float value) {
-    return std::isfinite(value) && roundTo(scheme.scaleType, value) == value;
+    return std::isfinite(value) && (scheme.nesting != Nesting::None ||
+                                    roundTo(scheme.scaleType, value) == value);
   };
   if (!std::all_of(matrix.scales.begin(), matrix.scales.end(), stored))
     return "a scale is not finite or no value of the scale type";
@@ -62,7 +121,7 @@ static std::string verifyGroups(const QuantizedMatrix &matrix) {
   };
   if (!std::all_of(matrix.offsets.begin(), matrix.offsets.end(), validOffset))
     return "an offset is out of its range";
-  return {};
+  return verifyNested(matrix);
 }
 
 std::string quantopt::verify(const QuantizedMatrix &matrix) {
@@ -143,6 +202,8 @@ QUANTOPT_CLONES static void dequantizeZero(const uint8_t *codes, int64_t count,
 
 void quantopt::dequantizeGroup(const Scheme &scheme, float scale, float offset,
                                std::span<const uint8_t> codes, float *out) {
+  if (scheme.table != CodeTable::Linear)
+    return dequantizeTable(scheme.table, scale, codes, out);
   if (scheme.zero == ZeroKind::Minimum)
     return dequantizeMinimum(codes.data(), codes.size(), scale, offset, out);
   if (scheme.zero == ZeroKind::Symmetric)
@@ -154,16 +215,14 @@ void quantopt::dequantizeRows(const QuantizedMatrix &matrix, int64_t rowBegin,
                               int64_t rowEnd, std::span<float> out) {
   const Scheme &scheme = matrix.scheme;
   int64_t k = matrix.k;
-  int64_t length = scheme.groupLength(k), groups = scheme.numGroups(k);
-  bool shared = scheme.granularity == Granularity::Tensor;
   std::span<const uint8_t> codes(matrix.codes);
   for (int64_t row = rowBegin; row < rowEnd; ++row) {
-    for (int64_t group = 0; group < groups; ++group) {
-      int64_t begin = group * length, count = std::min(length, k - begin);
-      int64_t index = (shared ? 0 : row * groups) + group;
+    for (int64_t begin = 0, end; begin < k; begin = end) {
+      end = scheme.groupEnd(row, begin, k);
+      int64_t index = scheme.scaleIndex(row, begin, k);
       float offset = matrix.offsets.empty() ? 0.0f : matrix.offsets[index];
       dequantizeGroup(scheme, matrix.scales[index], offset,
-                      codes.subspan(row * k + begin, count),
+                      codes.subspan(row * k + begin, end - begin),
                       out.data() + (row - rowBegin) * k + begin);
     }
   }

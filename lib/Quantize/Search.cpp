@@ -11,8 +11,8 @@
 
 #include "quantopt/Quantize/Search.h"
 
+#include "CodeTables.h"
 #include "FitGroup.h"
-#include "Lanes.h"
 
 #include <algorithm>
 
@@ -20,8 +20,8 @@
 
 using namespace quantopt;
 
-/// Rows given to a thread at a time.
-static constexpr int64_t kRowsPerTask = 16;
+/// About as many weights are given to a thread at a time.
+static constexpr int64_t kWeightsPerTask = 1 << 14;
 
 /// Appends the weights of one group: `importance` scaled to mean 1 (so that
 /// sums of any unit stay in the range of f32), then zeros up to a whole vector.
@@ -41,43 +41,15 @@ static void appendWeights(std::vector<float> &plane,
   plane.resize(begin + roundUpToLanes(count), 0.0f);
 }
 
-/// One group over all rows and columns.
-static GroupParameters fitTensor(std::span<const float> w, int64_t n, int64_t k,
-                                 const Scheme &scheme,
-                                 const SearchOptions &options,
-                                 std::span<const float> importance) {
-  std::vector<float> repeated;
-  if (!importance.empty()) {
-    repeated.reserve(n * k);
-    for (int64_t row = 0; row < n; ++row)
-      repeated.insert(repeated.end(), importance.begin(), importance.end());
-  }
-  std::vector<float> weights;
-  appendWeights(weights, repeated, n * k);
-  FitGroup group;
-  group.values.resize(weights.size());
-  group.weighted.resize(weights.size());
-  group.weights = weights.data();
-  std::copy(w.begin(), w.begin() + n * k, group.values.begin());
-  prepareGroup(group, n * k, scheme.zero == ZeroKind::Minimum);
-  ScaleAndOffset fit = fitGroup(group, scheme, options);
-  GroupParameters result{{fit.scale}, {}};
-  if (scheme.zero != ZeroKind::Symmetric)
-    result.offsets.push_back(fit.offset);
-  return result;
-}
-
-GroupParameters quantopt::fitParameters(std::span<const float> w, int64_t n,
-                                        int64_t k, const Scheme &scheme,
-                                        const SearchOptions &options,
-                                        std::span<const float> importance) {
-  if (n == 0 || k == 0)
-    return {};
-  if (scheme.granularity == Granularity::Tensor)
-    return fitTensor(w, n, k, scheme, options, importance);
-
+/// Fits the parameters of every group of rows, scales on `grid`.
+static GroupParameters fitRows(std::span<const float> w, int64_t n, int64_t k,
+                               const Scheme &scheme,
+                               const SearchOptions &options,
+                               std::span<const float> importance,
+                               const ScaleGrid &grid) {
   int64_t length = scheme.groupLength(k), groups = scheme.numGroups(k);
   int64_t stride = roundUpToLanes(length);
+  int64_t task = std::max<int64_t>(kWeightsPerTask / length, 1);
   std::vector<float> weights;
   weights.reserve(groups * stride);
   for (int64_t begin = 0; begin < k; begin += length) {
@@ -92,26 +64,54 @@ GroupParameters quantopt::fitParameters(std::span<const float> w, int64_t n,
   GroupParameters result;
   result.scales.resize(n * groups);
   result.offsets.resize(hasOffsets ? n * groups : 0);
+  result.nested = grid.level(n * groups);
 #pragma omp parallel
   {
     FitGroup group;
     group.values.resize(stride);
     group.weighted.resize(stride);
-#pragma omp for schedule(dynamic, kRowsPerTask)
-    for (int64_t row = 0; row < n; ++row) {
-      for (int64_t index = 0; index < groups; ++index) {
-        int64_t begin = index * length, count = std::min(length, k - begin);
-        std::copy_n(w.begin() + row * k + begin, count, group.values.begin());
-        group.weights = weights.data() + index * stride;
-        prepareGroup(group, count, scheme.zero == ZeroKind::Minimum);
-        ScaleAndOffset fit = fitGroup(group, scheme, options);
-        result.scales[row * groups + index] = fit.scale;
-        if (hasOffsets)
-          result.offsets[row * groups + index] = fit.offset;
-      }
+#pragma omp for schedule(dynamic, task)
+    for (int64_t index = 0; index < n * groups; ++index) {
+      int64_t row = index / groups, at = index % groups;
+      int64_t begin = at * length, count = std::min(length, k - begin);
+      std::copy_n(w.begin() + row * k + begin, count, group.values.begin());
+      group.weights = weights.data() + at * stride;
+      prepareGroup(group, count, scheme.zero == ZeroKind::Minimum);
+      GroupFit fit = fitGroup(group, scheme, options, grid, index);
+      result.scales[index] = fit.scale.value;
+      if (hasOffsets)
+        result.offsets[index] = fit.offset;
+      if (!result.nested.bytes.empty())
+        result.nested.bytes[index] = fit.scale.byte;
     }
   }
   return result;
+}
+
+GroupParameters quantopt::fitParameters(std::span<const float> w, int64_t n,
+                                        int64_t k, const Scheme &scheme,
+                                        const SearchOptions &options,
+                                        std::span<const float> importance) {
+  if (n == 0 || k == 0)
+    return {};
+  bool isFlat = scheme.granularity == Granularity::Flat;
+  if (isFlat || scheme.granularity == Granularity::Tensor) {
+    // Groups do not end with a row: all weights as one row.
+    std::vector<float> repeated;
+    for (int64_t row = 0; row < n && !importance.empty(); ++row)
+      repeated.insert(repeated.end(), importance.begin(), importance.end());
+    Scheme inOneRow = scheme;
+    inOneRow.granularity = isFlat ? Granularity::Group : Granularity::Channel;
+    return fitParameters(w, 1, n * k, inOneRow, options, repeated);
+  }
+  if (scheme.nesting == Nesting::None)
+    return fitRows(w, n, k, scheme, options, importance,
+                   ScaleGrid(scheme.scaleType));
+  // Free scales say where the second level has to be fine.
+  GroupParameters free =
+      fitRows(w, n, k, scheme, options, importance, ScaleGrid(ScaleKind::F32));
+  return fitRows(w, n, k, scheme, options, importance,
+                 ScaleGrid(scheme, free.scales));
 }
 
 /// code = clamp(round((value - base) * inverse + zero), 0, largest). One of
@@ -144,6 +144,8 @@ QUANTOPT_CLONES static void chooseCodesLoop(const float *values, int64_t count,
 void quantopt::chooseCodes(const Scheme &scheme, float scale, float offset,
                            std::span<const float> values, uint8_t *codes) {
   float inverse = scale == 0 ? 0.0f : 1.0f / scale;
+  if (const SortedTable *table = sortedTable(scheme.table))
+    return chooseTableCodes(*table, inverse, values, codes);
   float largest = static_cast<float>(scheme.maxCode());
   float base = 0, zero = offset;
   if (scheme.zero == ZeroKind::Minimum)

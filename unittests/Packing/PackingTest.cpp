@@ -79,14 +79,14 @@ TEST(Dense, AllWidthsAndSizes) {
 }
 
 TEST(PackedMatrix, Sizes) {
-  Scheme scheme{3, Granularity::Group, 64, ZeroKind::Integer, FloatKind::F16};
+  Scheme scheme{3, Granularity::Group, 64, ZeroKind::Integer, ScaleKind::F16};
   PlaneSizes sizes = planeSizes(scheme, 5, 130);
   EXPECT_EQ(sizes.codes, 5 * 49);
   EXPECT_EQ(sizes.scales, 5 * 3 * 2);
   EXPECT_EQ(sizes.offsets, 5 * 2);
   EXPECT_EQ(sizes.total(), 245 + 30 + 10);
   scheme.zero = ZeroKind::Minimum;
-  scheme.scaleType = FloatKind::F32;
+  scheme.scaleType = ScaleKind::F32;
   EXPECT_EQ(planeSizes(scheme, 5, 130).offsets, 5 * 3 * 4);
   scheme.granularity = Granularity::Tensor;
   scheme.zero = ZeroKind::Symmetric;
@@ -98,7 +98,7 @@ TEST(PackedMatrix, Sizes) {
 TEST(PackedMatrix, UnpackIsTheInverseAndRowsAgree) {
   std::mt19937 engine(4);
   for (int trial = 0; trial < 400; ++trial) {
-    Scheme scheme = randomScheme(engine);
+    Scheme scheme = anyScheme(engine);
     int64_t n = 1 + engine() % 6;
     int64_t k = 1 + engine() % (trial % 40 == 0 ? 9000 : 200);
     std::vector<float> w = randomFloats(n * k, trial);
@@ -106,6 +106,10 @@ TEST(PackedMatrix, UnpackIsTheInverseAndRowsAgree) {
         w, n, k, scheme, {SearchKind::LeastSquares, trial % 2 == 0});
     PackedStorage packed = pack(q);
     ASSERT_EQ(verify(packed.view()), "");
+    int64_t bytes = 0;
+    packed.forEachPlane(
+        [&](const char *, auto &plane) { bytes += plane.size(); });
+    ASSERT_EQ(bytes, planeSizes(q.scheme, n, k).total());
     ASSERT_TRUE(sameBytes(unpack(packed.view()), q)) << trial;
     std::vector<float> all = dequantized(q), out(n * k);
     int64_t begin = n / 2;
@@ -133,6 +137,33 @@ TEST(PackedMatrix, VerifyPlanes) {
   bad = good;
   bad.scheme.bits = 1;
   EXPECT_NE(verify(bad.view()), "");
+}
+
+TEST(PackedMatrix, NestedPlanes) {
+  Scheme scheme{4,
+                Granularity::Group,
+                64,
+                ZeroKind::Symmetric,
+                ScaleKind::F32,
+                CodeTable::NF4,
+                Nesting::Dynamic};
+  PlaneSizes sizes = planeSizes(scheme, 300, 64);
+  EXPECT_EQ(sizes.scales, 300);
+  EXPECT_EQ(sizes.nestedScales, 2 * 4);
+  EXPECT_EQ(sizes.nestedOffset, 4);
+  PackedStorage good = pack(
+      quantizeRoundToNearest(randomFloats(300 * 64, 1), 300, 64, scheme, {}));
+  EXPECT_EQ(verify(good.view()), "");
+  PackedStorage bad = good;
+  bad.nestedScales.pop_back();
+  EXPECT_NE(verify(bad.view()), "");
+  bad = good;
+  bad.nestedOffset.clear();
+  EXPECT_NE(verify(bad.view()), "");
+  scheme.scaleType = ScaleKind::E4M3;
+  scheme.nesting = Nesting::PerTensor;
+  EXPECT_EQ(planeSizes(scheme, 300, 64).nestedScales, 4);
+  EXPECT_EQ(planeSizes(scheme, 300, 64).nestedOffset, 0);
 }
 
 } // namespace

@@ -9,7 +9,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "quantopt/Quantize/Scheme.h"
+#include "quantopt/Quantize/FloatKinds.h"
 
 #include <gtest/gtest.h>
 
@@ -81,6 +81,63 @@ TEST(FloatKinds, AllHalfNeighbours) {
 
 TEST(FloatKinds, AllBrainNeighbours) {
   checkAllNeighbours(FloatKind::BF16, 0x7f7f);
+}
+
+TEST(ScaleKinds, WideOnesAreFloatKinds) {
+  for (float value : {0.1f, -3.3f, 1e-7f, 1e30f}) {
+    EXPECT_EQ(roundTo(ScaleKind::F16, value), roundTo(FloatKind::F16, value));
+    EXPECT_EQ(roundTo(ScaleKind::BF16, value), roundTo(FloatKind::BF16, value));
+    EXPECT_EQ(encodeFloat(ScaleKind::F32, value),
+              encodeFloat(FloatKind::F32, value));
+  }
+}
+
+TEST(ScaleKinds, KnownE4M3Values) {
+  auto decode = [](uint32_t bits) {
+    return decodeFloat(ScaleKind::E4M3, bits);
+  };
+  EXPECT_EQ(decode(0x38), 1.0f);
+  EXPECT_EQ(decode(0x7e), 448.0f);
+  EXPECT_EQ(decode(0x08), 0x1p-6f);
+  EXPECT_EQ(decode(0x01), 0x1p-9f);
+  EXPECT_EQ(decode(0xc0), -2.0f);
+  EXPECT_TRUE(std::isnan(decode(0x7f)));
+  EXPECT_EQ(roundTo(ScaleKind::E4M3, 1e30f), 448.0f);
+  EXPECT_EQ(roundTo(ScaleKind::E4M3, 0.0f), 0.0f);
+  EXPECT_EQ(roundTo(ScaleKind::E4M3, 0x1p-10f), 0.0f); // tie, to even
+  EXPECT_EQ(encodeFloat(ScaleKind::E4M3, -1.0f), 0xb8u);
+}
+
+TEST(ScaleKinds, AllE4M3Neighbours) {
+  for (uint32_t bits = 0; bits < 0x7e; ++bits) {
+    float low = decodeFloat(ScaleKind::E4M3, bits);
+    float high = decodeFloat(ScaleKind::E4M3, bits + 1);
+    ASSERT_LT(low, high);
+    ASSERT_EQ(encodeFloat(ScaleKind::E4M3, low), bits);
+    float middle = (low + high) / 2;
+    auto round = [](float value) { return roundTo(ScaleKind::E4M3, value); };
+    ASSERT_EQ(round(middle), bits % 2 ? high : low) << bits;
+    ASSERT_EQ(round(std::nextafter(middle, 0.0f)), low) << bits;
+    ASSERT_EQ(round(std::nextafter(middle, 500.0f)), high) << bits;
+    ASSERT_EQ(round(-middle), -round(middle)) << bits;
+  }
+}
+
+TEST(ScaleKinds, AllPowers) {
+  auto round = [](float value) { return roundTo(ScaleKind::E8M0, value); };
+  for (uint32_t bits = 0; bits < 0xff; ++bits) {
+    float power = decodeFloat(ScaleKind::E8M0, bits);
+    ASSERT_EQ(power, std::exp2(static_cast<float>(bits) - 127.0f));
+    ASSERT_EQ(encodeFloat(ScaleKind::E8M0, power), bits);
+    ASSERT_EQ(round(power * 1.25f), power);
+    if (bits < 0xfe)
+      ASSERT_EQ(round(power * 1.5f), 2 * power);
+  }
+  EXPECT_TRUE(std::isnan(decodeFloat(ScaleKind::E8M0, 0xff)));
+  EXPECT_EQ(encodeFloat(ScaleKind::E8M0, std::nanf("")), 0xffu);
+  EXPECT_EQ(round(std::numeric_limits<float>::max()), 0x1p127f);
+  EXPECT_EQ(round(0.0f), 0x1p-127f);
+  EXPECT_EQ(round(-4.0f), 0x1p-127f);
 }
 
 } // namespace

@@ -30,7 +30,7 @@ QuantizedMatrix oneGroup(const std::vector<float> &w, ZeroKind zero,
   scheme.bits = bits;
   scheme.granularity = Granularity::Channel;
   scheme.zero = zero;
-  scheme.scaleType = FloatKind::F32;
+  scheme.scaleType = ScaleKind::F32;
   GroupParameters parameters{{scale}, {offset}};
   if (zero == ZeroKind::Symmetric)
     parameters.offsets.clear();
@@ -104,7 +104,7 @@ TEST(GridHistogram, AbsoluteStopsAtSixDeviations) {
 TEST(GridHistogram, EveryWeightIsInItsBin) {
   std::mt19937 engine(3);
   for (int trial = 0; trial < 200; ++trial) {
-    Scheme scheme = randomScheme(engine);
+    Scheme scheme = anyScheme(engine);
     int64_t n = 1 + engine() % 4, k = 1 + engine() % 40;
     std::vector<float> w = randomFloats(n * k, trial);
     QuantizedMatrix q = quantizeRoundToNearest(
@@ -113,12 +113,19 @@ TEST(GridHistogram, EveryWeightIsInItsBin) {
     double first = scheme.zero == ZeroKind::Symmetric
                        ? -double(1 << (scheme.bits - 1))
                        : 0;
+    int64_t lowest = 0, highest = scheme.maxCode(); // codes
+    if (scheme.table != CodeTable::Linear) {
+      std::span<const float, 16> table = tableValues(scheme.table);
+      first = table[0];
+      lowest = std::min_element(table.begin(), table.end()) - table.begin();
+      highest = std::max_element(table.begin(), table.end()) - table.begin();
+    }
     std::vector<int64_t> bins(50), codes(scheme.maxCode() + 1);
     int64_t beyond = 0;
     for (int64_t i = 0; i < n; ++i)
       for (int64_t j = 0; j < k; ++j) {
-        double zero = slowValue(q, i, j, 0);
-        double range = slowValue(q, i, j, scheme.maxCode()) - zero;
+        double zero = slowValue(q, i, j, lowest);
+        double range = slowValue(q, i, j, highest) - zero;
         if (range == 0)
           continue;
         // In steps above the lowest code.

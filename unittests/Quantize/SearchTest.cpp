@@ -36,9 +36,12 @@ std::vector<float> randomImportance(int64_t k, unsigned seed) {
 TEST(RoundToNearest, EveryCodeIsTheNearest) {
   std::mt19937 engine(2);
   for (int trial = 0; trial < 400; ++trial) {
-    Scheme scheme = randomScheme(engine);
+    Scheme scheme = anyScheme(engine);
     int64_t n = 1 + engine() % 3, k = 1 + engine() % 40;
     SearchOptions options{kSearchKinds[trial % 3], trial % 2 == 0};
+    // What bitsandbytes does chooses codes before it rounds scales.
+    if (scheme.nesting == Nesting::Dynamic)
+      options.kind = SearchKind::LeastSquares;
     std::vector<float> w = randomFloats(n * k, trial);
     QuantizedMatrix q = quantizeRoundToNearest(w, n, k, scheme, options);
     ASSERT_EQ(verify(q), "");
@@ -57,7 +60,7 @@ TEST(RoundToNearest, EveryCodeIsTheNearest) {
 
 TEST(RoundToNearest, ParametersWithoutSearch) {
   Scheme scheme;
-  scheme.scaleType = FloatKind::F32;
+  scheme.scaleType = ScaleKind::F32;
   std::vector<float> w = {-1.0f, 0.5f, 2.0f, 0.25f};
   auto q = quantizeRoundToNearest(w, 1, 4, scheme, {SearchKind::None});
   EXPECT_FLOAT_EQ(q.scales[0], 3.0f / 15);
@@ -124,7 +127,7 @@ double bestOfManyScales(const std::vector<float> &w,
 TEST(Search, IsCloseToTheBestScale) {
   Scheme scheme;
   scheme.zero = ZeroKind::Symmetric;
-  scheme.scaleType = FloatKind::F32;
+  scheme.scaleType = ScaleKind::F32;
   double found = 0, best = 0, none = 0;
   for (unsigned trial = 0; trial < 100; ++trial) {
     std::vector<float> w = randomFloats(64, trial);
@@ -195,12 +198,14 @@ TEST(Search, OddData) {
   const float fills[] = {0.0f,  1.0f,   -1.0f, 1e-9f,  -3e-8f,
                          1e30f, -1e38f, most,  1e-45f, 100.03f};
   for (ZeroKind zero : kZeroKinds)
-    for (FloatKind type : kFloatKinds)
+    for (ScaleKind type : kScaleKinds)
       for (Granularity granularity : kGranularities)
         for (SearchKind kind : kSearchKinds)
           for (float fill : fills)
             for (int shape = 0; shape < 3; ++shape) {
               Scheme scheme{4, granularity, 8, zero, type};
+              if (!scheme.verify().empty())
+                continue;
               std::vector<float> w(2 * 20, fill);
               if (shape == 1) // both signs
                 for (size_t i = 0; i < w.size(); i += 2)
@@ -219,7 +224,7 @@ TEST(Search, ConstantGroupsAreExact) {
   for (ZeroKind zero : kZeroKinds)
     for (float fill : {0.0f, 1.5f, -1.5f})
       for (SearchKind kind : kSearchKinds) {
-        Scheme scheme{4, Granularity::Group, 16, zero, FloatKind::F32};
+        Scheme scheme{4, Granularity::Group, 16, zero, ScaleKind::F32};
         std::vector<float> w(40, fill);
         auto q = quantizeRoundToNearest(w, 1, 40, scheme, {kind, true});
         for (float value : dequantized(q))

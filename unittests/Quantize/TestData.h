@@ -68,14 +68,31 @@ inline double slowForm(const float *d, int64_t k, const std::vector<float> &h) {
   return sum;
 }
 
-/// The value of one code, straight from the definition of ZeroKind.
+/// Where the scale of a weight stands, straight from the definition.
+inline int64_t slowScaleIndex(const Scheme &scheme, int64_t row, int64_t column,
+                              int64_t k) {
+  int64_t size = scheme.groupSize;
+  switch (scheme.granularity) {
+  case Granularity::Tensor:
+    return 0;
+  case Granularity::Channel:
+    return row;
+  case Granularity::Group:
+    return row * ((k + size - 1) / size) + column / size;
+  case Granularity::Flat:
+    return (row * k + column) / size;
+  }
+  return -1;
+}
+
+/// The value of one code, straight from the definition of ZeroKind and
+/// CodeTable.
 inline float slowValue(const QuantizedMatrix &m, int64_t row, int64_t column,
                        int code) {
-  int64_t group = column / m.scheme.groupLength(m.k);
-  int64_t index = m.scheme.granularity == Granularity::Tensor
-                      ? 0
-                      : row * m.scheme.numGroups(m.k) + group;
+  int64_t index = slowScaleIndex(m.scheme, row, column, m.k);
   volatile float scale = m.scales[index];
+  if (m.scheme.table != CodeTable::Linear)
+    return tableValues(m.scheme.table)[code] * scale;
   if (m.scheme.zero == ZeroKind::Symmetric)
     return static_cast<float>(code - (1 << (m.scheme.bits - 1))) * scale;
   if (m.scheme.zero == ZeroKind::Integer)
@@ -92,17 +109,34 @@ inline std::vector<float> dequantized(const QuantizedMatrix &m) {
 
 inline bool sameBytes(const QuantizedMatrix &a, const QuantizedMatrix &b) {
   return a.scheme == b.scheme && a.n == b.n && a.k == b.k &&
-         a.codes == b.codes && a.scales == b.scales && a.offsets == b.offsets;
+         a.codes == b.codes && a.scales == b.scales && a.offsets == b.offsets &&
+         a.nested == b.nested;
 }
 
 inline const ZeroKind kZeroKinds[] = {ZeroKind::Symmetric, ZeroKind::Integer,
                                       ZeroKind::Minimum};
 inline const Granularity kGranularities[] = {
     Granularity::Tensor, Granularity::Channel, Granularity::Group};
-inline const FloatKind kFloatKinds[] = {FloatKind::F16, FloatKind::BF16,
-                                        FloatKind::F32};
+inline const ScaleKind kScaleKinds[] = {ScaleKind::F16, ScaleKind::BF16,
+                                        ScaleKind::F32, ScaleKind::E8M0,
+                                        ScaleKind::E4M3};
+inline const CodeTable kCodeTables[] = {CodeTable::NF4, CodeTable::FP4,
+                                        CodeTable::IQ4NL, CodeTable::E2M1};
 
-/// A scheme drawn from all there are.
+/// One scheme for each way in which codes become values.
+inline std::vector<Scheme> allKinds(unsigned bits, Granularity granularity,
+                                    int64_t groupSize, ScaleKind scaleType) {
+  std::vector<Scheme> schemes;
+  for (ZeroKind zero : kZeroKinds)
+    schemes.push_back({bits, granularity, groupSize, zero, scaleType});
+  for (CodeTable table : kCodeTables)
+    schemes.push_back(
+        {4, granularity, groupSize, ZeroKind::Symmetric, scaleType, table});
+  return schemes;
+}
+
+/// A scheme drawn from those whose groups end with a row and whose scales are
+/// not nested.
 inline Scheme randomScheme(std::mt19937 &engine) {
   Scheme scheme;
   scheme.bits = 2 + engine() % 7;
@@ -110,7 +144,28 @@ inline Scheme randomScheme(std::mt19937 &engine) {
   const int64_t sizes[] = {1, 3, 8, 16, 17, 32, 64, 1000};
   scheme.groupSize = sizes[engine() % 8];
   scheme.zero = kZeroKinds[engine() % 3];
-  scheme.scaleType = kFloatKinds[engine() % 3];
+  scheme.scaleType =
+      kScaleKinds[engine() % (scheme.zero == ZeroKind::Minimum ? 3 : 5)];
+  if (engine() % 2) {
+    scheme.bits = 4;
+    scheme.zero = ZeroKind::Symmetric;
+    scheme.table = kCodeTables[engine() % 4];
+  }
+  return scheme;
+}
+
+/// A scheme drawn from all there are.
+inline Scheme anyScheme(std::mt19937 &engine) {
+  Scheme scheme = randomScheme(engine);
+  if (engine() % 4 == 0)
+    scheme.granularity = Granularity::Flat;
+  if (scheme.table == CodeTable::Linear)
+    return scheme;
+  scheme.nesting = static_cast<Nesting>(engine() % 3);
+  if (scheme.nesting == Nesting::Dynamic)
+    scheme.scaleType = ScaleKind::F32;
+  else if (scheme.nesting == Nesting::PerTensor)
+    scheme.scaleType = ScaleKind::E4M3;
   return scheme;
 }
 

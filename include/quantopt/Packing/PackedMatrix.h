@@ -6,7 +6,7 @@
 //===----------------------------------------------------------------------===//
 //
 // The planes of a quantized matrix as they are stored: packed codes, raw
-// scales, and packed zero points or raw minima.
+// scales, packed zero points or raw minima, and the second level of scales.
 //
 //===----------------------------------------------------------------------===//
 
@@ -26,14 +26,32 @@ enum class CodeOrder : uint8_t {
 /// Name of an order, as options and attributes spell it.
 const char *codeOrderName(CodeOrder order);
 
-/// Bytes of each plane; `offsets` is 0 for Symmetric.
+/// Bytes of each plane; 0 for those that the scheme does not have.
 struct PlaneSizes {
   int64_t codes = 0, scales = 0, offsets = 0;
-  int64_t total() const { return codes + scales + offsets; }
+  int64_t nestedScales = 0, nestedOffset = 0;
+  int64_t total() const {
+    return codes + scales + offsets + nestedScales + nestedOffset;
+  }
 };
 
 PlaneSizes planeSizes(const Scheme &scheme, int64_t n, int64_t k,
                       CodeOrder order = CodeOrder::Dense);
+
+namespace detail {
+/// Planes that the scheme of `matrix` has, of PackedMatrix or PackedStorage.
+template <typename MatrixT, typename FunctionT>
+void forEachPlane(MatrixT &matrix, FunctionT &function) {
+  function("codes", matrix.codes);
+  function("scales", matrix.scales);
+  if (matrix.scheme.zero != ZeroKind::Symmetric)
+    function("offsets", matrix.offsets);
+  if (matrix.scheme.nesting != Nesting::None)
+    function("nested_scales", matrix.nestedScales);
+  if (matrix.scheme.nesting == Nesting::Dynamic)
+    function("nested_offset", matrix.nestedOffset);
+}
+} // namespace detail
 
 /// Planes that live elsewhere (a mapped file, a dense_resource). Values of two
 /// and four bytes are little-endian and need not be aligned.
@@ -41,12 +59,23 @@ struct PackedMatrix {
   Scheme scheme;
   int64_t n = 0, k = 0;
   std::span<const uint8_t> codes; ///< [n] rows in `order`
-  std::span<const uint8_t>
-      scales; ///< [scaleRows(n), numGroups(k)] of scaleType
-  /// Integer: zero points, packed densely, each of scaleRows(n) rows on a byte.
+  /// [scaleRows, scaleColumns] of scaleType; of bytes if they are nested.
+  std::span<const uint8_t> scales;
+  /// Integer: zero points, packed densely, each of scaleRows rows on a byte.
   /// Minimum: as `scales`. Symmetric: empty.
   std::span<const uint8_t> offsets;
   CodeOrder order = CodeOrder::Dense;
+  /// NestedScales: f32 each. Empty where the scheme has none.
+  std::span<const uint8_t> nestedScales = {}, nestedOffset = {};
+
+  /// Calls `function(name, plane)` for each plane that the scheme has, in the
+  /// order codes, scales, offsets, nested_scales, nested_offset.
+  template <typename FunctionT> void forEachPlane(FunctionT function) {
+    detail::forEachPlane(*this, function);
+  }
+  template <typename FunctionT> void forEachPlane(FunctionT function) const {
+    detail::forEachPlane(*this, function);
+  }
 };
 
 /// Planes that are owned.
@@ -55,9 +84,15 @@ struct PackedStorage {
   int64_t n = 0, k = 0;
   std::vector<uint8_t> codes, scales, offsets;
   CodeOrder order = CodeOrder::Dense;
+  std::vector<uint8_t> nestedScales = {}, nestedOffset = {};
 
   PackedMatrix view() const {
-    return {scheme, n, k, codes, scales, offsets, order};
+    return {scheme,       n,           k, codes, scales, offsets, order,
+            nestedScales, nestedOffset};
+  }
+  /// As of PackedMatrix.
+  template <typename FunctionT> void forEachPlane(FunctionT function) {
+    detail::forEachPlane(*this, function);
   }
 };
 

@@ -154,7 +154,8 @@ struct GptqResult {
 std::vector<float> clearDeadColumns(std::span<const float> w, int64_t n,
                                     int64_t k, const GptqFactor &factor);
 
-/// Quantizes `w` [n, k], row-major, against `factor`. Rows are worked on in
+/// Quantizes `w` [n, k], row-major, against `factor`. Granularity::Flat is
+/// refused. Rows are worked on in
 /// fixed blocks shared out to OpenMP threads; the result is the same for any
 /// number of them.
 GptqResult quantizeGptq(std::span<const float> w, int64_t n, int64_t k,

@@ -21,6 +21,10 @@ namespace quantopt {
 /// instance the mean square of each input (an "importance matrix").
 ///
 /// Where k is no multiple of the group size, the last group of a row is short.
+/// SearchKind::None with NF4
+/// or FP4, f32 scales and groups that are whole or Flat gives the codes and the
+/// (nested) scales of bitsandbytes, bit for bit.
+///
 /// Returns an empty matrix (n = k = 0) if the scheme is not valid, a size does
 /// not match, a weight is not finite, or an importance is negative or not
 /// finite; `roundToNearestError` says which.

@@ -1,43 +1,26 @@
-//===- Scheme.h - What a quantized matrix is ----------------------*- C++
-//-*-===//
+//===- Scheme.h - What a quantized matrix is --------------------*- C++ -*-===//
 //
 // Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
 //
-// The affine scheme: integer codes of 2 to 8 bits, a scale per group, and
-// either nothing, an integer zero point or a real minimum beside it.
+// Codes of 2 to 8 bits with a scale per group. A code stands for an integer,
+// with nothing, an integer zero point or a real minimum beside the scale, or
+// for a value of a table. Scales may be bytes that are scaled themselves.
 //
 //===----------------------------------------------------------------------===//
 
 #ifndef QUANTOPT_QUANTIZE_SCHEME_H
 #define QUANTOPT_QUANTIZE_SCHEME_H
 
-#include <cstdint>
-#include <span>
+#include "quantopt/Quantize/CodeTable.h"
+#include "quantopt/Quantize/NestedScales.h"
+
 #include <string>
 #include <vector>
 
 namespace quantopt {
-
-/// The floating-point type that scales and minima are stored in.
-enum class FloatKind : uint8_t { F16, BF16, F32 };
-
-/// Bits of one value of `kind`.
-unsigned bitWidth(FloatKind kind);
-
-/// `value` rounded to nearest even in `kind` and widened again. Overflow
-/// saturates to the largest finite value of `kind`: a scale is never infinite.
-/// NaN stays NaN.
-float roundTo(FloatKind kind, float value);
-
-/// The bits of `roundTo(kind, value)` as `kind` stores them, in the low
-/// bitWidth(kind) bits. An infinity saturates as in roundTo.
-uint32_t encodeFloat(FloatKind kind, float value);
-
-/// The value of the low bitWidth(kind) bits of `bits`, read as a `kind`.
-float decodeFloat(FloatKind kind, uint32_t bits);
 
 /// What stands beside the scale of a group.
 enum class ZeroKind : uint8_t {
@@ -51,31 +34,58 @@ enum class Granularity : uint8_t {
   Tensor,  ///< all of them
   Channel, ///< those of one row (one output channel)
   Group,   ///< `groupSize` neighbours in a row; the last group may be short
+  Flat,    ///< `groupSize` neighbours of the flattened matrix, across rows;
+           ///< the last group of all may be short
 };
 
 /// How a [n, k] = [out, in] weight is quantized.
 struct Scheme {
   unsigned bits = 4; ///< 2 to 8
   Granularity granularity = Granularity::Group;
-  int64_t groupSize = 64; ///< at least 1; used by Granularity::Group only
+  int64_t groupSize = 64; ///< at least 1; used by Group and Flat only
   ZeroKind zero = ZeroKind::Integer;
-  FloatKind scaleType = FloatKind::F16;
+  ScaleKind scaleType = ScaleKind::F16;
+  /// With a table value = table[q] * s, and the scale may be negative where its
+  /// type is signed; it takes 4 bits and ZeroKind::Symmetric.
+  CodeTable table = CodeTable::Linear;
+  /// With a table only. `scaleType` is F32 for Dynamic, the type of the second
+  /// level; E4M3 for PerTensor, that of the bytes.
+  Nesting nesting = Nesting::None;
 
   /// Largest code.
   int64_t maxCode() const { return (int64_t(1) << bits) - 1; }
-  /// Weights per group along a row of `k`.
+  /// Weights per group along a row of `k`. Not for Flat.
   int64_t groupLength(int64_t k) const {
     return granularity == Granularity::Group && groupSize < k ? groupSize : k;
   }
-  /// Groups per row of `k`.
+  /// Groups per row of `k`. Not for Flat.
   int64_t numGroups(int64_t k) const {
     int64_t length = groupLength(k);
     return k == 0 ? 0 : (k + length - 1) / length;
   }
-  /// Rows of the scale plane: n, or 1 when one scale serves all.
+  /// Rows of the scale plane: n, or 1 when rows share scales.
   int64_t scaleRows(int64_t n) const {
-    return granularity == Granularity::Tensor ? 1 : n;
+    bool shared =
+        granularity == Granularity::Tensor || granularity == Granularity::Flat;
+    return shared ? 1 : n;
   }
+  /// Columns of the scale plane.
+  int64_t scaleColumns(int64_t n, int64_t k) const {
+    return granularity == Granularity::Flat
+               ? (n * k + groupSize - 1) / groupSize
+               : numGroups(k);
+  }
+  int64_t numScales(int64_t n, int64_t k) const {
+    return scaleRows(n) * scaleColumns(n, k);
+  }
+  /// Where the scale of weight (row, column) stands in its plane.
+  int64_t scaleIndex(int64_t row, int64_t column, int64_t k) const;
+  /// The first column behind `column` in this row that has another scale, or k.
+  int64_t groupEnd(int64_t row, int64_t column, int64_t k) const;
+  /// The same scheme; Flat where groups cross no border of rows of `k` becomes
+  /// Group.
+  Scheme forRows(int64_t k) const;
+
   /// Bits stored per weight of a [n, k] matrix, scales and zeros counted, as
   /// the planes are laid out (rows padded to whole bytes are not counted).
   double bitsPerWeight(int64_t n, int64_t k) const;
@@ -90,10 +100,11 @@ struct QuantizedMatrix {
   Scheme scheme;
   int64_t n = 0, k = 0;
   std::vector<uint8_t> codes; ///< [n, k], one code a byte, unsigned
-  std::vector<float>
-      scales; ///< [scaleRows(n), numGroups(k)], values of scaleType
+  std::vector<float> scales;  ///< [scaleRows, scaleColumns], as used: values
+                              ///< that scaleType or nesting can store
   std::vector<float> offsets; ///< zero points or minima, shaped as scales;
                               ///< empty for Symmetric
+  NestedScales nested = {};   ///< how `scales` are stored, if nested
 };
 
 /// Empty if `matrix` is well formed: a usable scheme, every vector of its size,

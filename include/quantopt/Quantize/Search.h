@@ -22,13 +22,15 @@ namespace quantopt {
 enum class SearchKind : uint8_t {
   /// From the extremes. Symmetric: scale = 2 max|w| / maxCode. Integer: the
   /// range is widened to hold 0, zero = round(-min / scale). Minimum: the true
-  /// minimum and maximum.
+  /// minimum and maximum. Table: the least scale at which no weight is beyond
+  /// the table; of E8M0, the power of two that OCP MX prescribes.
   None,
-  /// 13 ranges of .7 to 1.1 times the extremes, each refitted by least squares
-  /// ("lsq" of docs/algorithms).
+  /// 13 ranges of .7 to 1.1 times the extremes (with a table to 1.5), each
+  /// refitted by least squares ("lsq" of docs/algorithms).
   LeastSquares,
   /// 5 x 5 ranges, the lower and the upper end apart, each refitted
-  /// ("grid2lsq"). Symmetric has one end only: there it is LeastSquares.
+  /// ("grid2lsq"). Symmetric, and with it a table, has one end only: there it
+  /// is LeastSquares.
   Grid,
 };
 
@@ -37,6 +39,8 @@ struct SearchOptions {
   /// Symmetric only: let the scale be negative, so that the code with no
   /// positive counterpart, -2^(bits-1), can serve the largest magnitude (as
   /// Q4_0 does). A search tries both signs; None follows the largest magnitude.
+  /// With a table, too, if that is not the same on both sides of 0. Not where
+  /// scales have no sign or are nested.
   bool fullRange = false;
 
   bool operator==(const SearchOptions &) const = default;
@@ -46,6 +50,7 @@ struct SearchOptions {
 struct GroupParameters {
   std::vector<float> scales;
   std::vector<float> offsets;
+  NestedScales nested = {};
 };
 
 /// Fits the parameters of `w` [n, k], row-major, for `scheme`.
@@ -54,13 +59,15 @@ struct GroupParameters {
 /// within a group count), or is empty for equal weights; a group whose weights
 /// are all zero is fitted with equal ones. The quantity minimised per group is
 /// sum importance * (dequantized - w)^2, measured with the parameters already
-/// rounded to `scheme.scaleType`; the outcome of SearchKind::None is one of the
-/// candidates, so a search never does worse.
+/// rounded as they are stored; the outcome of SearchKind::None is one of the
+/// candidates, so a search never does worse (unless scales are nested: then the
+/// second level differs).
 ///
 /// The scale is 0 only where all codes of the group stand for one value: a
 /// group of zeros, or with ZeroKind::Minimum one of equal values. Otherwise its
-/// magnitude is at least the smallest positive value of F16, or the smallest
-/// normal value of BF16 and F32.
+/// magnitude is at least the smallest positive value of its type, or the
+/// smallest normal value of BF16 and F32. Scales that cannot be 0 are as small
+/// as they can be.
 ///
 /// `w` must be finite, `importance` finite and not negative, and the scheme
 /// valid. The result depends neither on the number of threads nor on the

@@ -84,18 +84,10 @@ std::string Checkpoint::pathOf(unsigned index) const {
   return join(directory, "layer-" + Twine(index) + ".safetensors");
 }
 
-/// The planes of a weight by their names in a layer's file.
-template <typename StorageT, typename FunctionT>
-static void forEachPlane(StorageT &storage, FunctionT function) {
-  function("codes", storage.codes);
-  function("scales", storage.scales);
-  function("offsets", storage.offsets);
-}
-
 Error Checkpoint::write(unsigned index, const PackedMatrix &weight,
                         const LayerReport &row) const {
   ArrayMap planes;
-  forEachPlane(weight, [&](const char *name, std::span<const uint8_t> bytes) {
+  weight.forEachPlane([&](const char *name, std::span<const uint8_t> bytes) {
     HostArray plane;
     plane.dtype = DType::U8;
     plane.shape = {static_cast<int64_t>(bytes.size())};
@@ -124,12 +116,11 @@ Checkpoint::read(unsigned index, const Scheme &scheme, int64_t n,
   layer.weight.scheme = scheme;
   layer.weight.n = n;
   layer.weight.k = k;
-  forEachPlane(layer.weight,
-               [&](const char *name, std::vector<uint8_t> &bytes) {
-                 const HostArray &plane = (*planes)[name];
-                 auto *data = reinterpret_cast<const uint8_t *>(plane.data);
-                 bytes.assign(data, data + (data ? plane.sizeInBytes() : 0));
-               });
+  layer.weight.forEachPlane([&](const char *name, std::vector<uint8_t> &bytes) {
+    const HostArray &plane = (*planes)[name];
+    auto *data = reinterpret_cast<const uint8_t *>(plane.data);
+    bytes.assign(data, data + (data ? plane.sizeInBytes() : 0));
+  });
   std::string defect = verify(layer.weight.view());
   if (!defect.empty())
     return otherRun(path, defect);

@@ -96,14 +96,93 @@ static bool setGroupSize(StringRef text, LayerSpec &spec) {
   }
   if (!setInteger<groupSizeOf, 1, kNoLimit>(text, spec))
     return false;
-  spec.scheme.granularity = Granularity::Group;
+  if (spec.scheme.granularity != Granularity::Flat)
+    spec.scheme.granularity = Granularity::Group;
   return true;
 }
 
 static std::string getGroupSize(const LayerSpec &spec) {
-  return spec.scheme.granularity == Granularity::Group
-             ? getInteger<groupSizeOf>(spec)
-             : getWord<granularityOf, kGranularities>(spec);
+  std::string word = getWord<granularityOf, kGranularities>(spec);
+  return word.empty() ? getInteger<groupSizeOf>(spec) : word;
+}
+
+static bool setFlat(StringRef text, LayerSpec &spec) {
+  Granularity &granularity = spec.scheme.granularity;
+  if (text == "true")
+    granularity = Granularity::Flat;
+  else if (text != "false")
+    return false;
+  else if (granularity == Granularity::Flat)
+    granularity = Granularity::Group;
+  return true;
+}
+
+static std::string getFlat(const LayerSpec &spec) {
+  return spec.scheme.granularity == Granularity::Flat ? "true" : "false";
+}
+
+static constexpr auto tableOf = [](auto &spec) -> auto & {
+  return spec.scheme.table;
+};
+static constexpr Word<CodeTable> kTables[] = {{"none", CodeTable::Linear},
+                                              {"nf4", CodeTable::NF4},
+                                              {"fp4", CodeTable::FP4},
+                                              {"iq4_nl", CodeTable::IQ4NL},
+                                              {"e2m1", CodeTable::E2M1}};
+
+/// Formats with all that belongs to them.
+static constexpr Word<Scheme> kFormats[] = {
+    {"mxfp4",
+     {4, Granularity::Group, 32, ZeroKind::Symmetric, ScaleKind::E8M0,
+      CodeTable::E2M1}},
+    {"nvfp4",
+     {4, Granularity::Group, 16, ZeroKind::Symmetric, ScaleKind::E4M3,
+      CodeTable::E2M1, Nesting::PerTensor}}};
+
+/// A table, or a format of OCP or NVIDIA.
+static bool setTable(StringRef text, LayerSpec &spec) {
+  Scheme &scheme = spec.scheme;
+  for (const auto &[name, format] : kFormats)
+    if (text == name) {
+      scheme = format;
+      return true;
+    }
+  bool hadTable = scheme.table != CodeTable::Linear;
+  if (!setWord<tableOf, kTables>(text, spec))
+    return false;
+  if (scheme.table != CodeTable::Linear) {
+    scheme.bits = 4;
+    scheme.zero = ZeroKind::Symmetric;
+  } else if (hadTable) {
+    scheme.zero = ZeroKind::Integer;
+    scheme.nesting = Nesting::None;
+  }
+  return true;
+}
+
+/// Of the formats the one that no other options say.
+static std::string getTable(const LayerSpec &spec) {
+  return spec.scheme.nesting == Nesting::PerTensor
+             ? "nvfp4"
+             : getWord<tableOf, kTables>(spec);
+}
+
+/// The second level of scales; false takes back only that.
+static bool setDoubleQuant(StringRef text, LayerSpec &spec) {
+  Scheme &scheme = spec.scheme;
+  if (text == "true") {
+    scheme.nesting = Nesting::Dynamic;
+    scheme.scaleType = ScaleKind::F32;
+  } else if (text != "false") {
+    return false;
+  } else if (scheme.nesting == Nesting::Dynamic) {
+    scheme.nesting = Nesting::None;
+  }
+  return true;
+}
+
+static std::string getDoubleQuant(const LayerSpec &spec) {
+  return spec.scheme.nesting == Nesting::Dynamic ? "true" : "false";
 }
 
 /// Another name for zero=none; false takes back only that.
@@ -155,9 +234,11 @@ static constexpr Word<Method> kMethods[] = {{"rtn", Method::RoundToNearest},
 static constexpr Word<ZeroKind> kZeros[] = {{"integer", ZeroKind::Integer},
                                             {"float", ZeroKind::Minimum},
                                             {"none", ZeroKind::Symmetric}};
-static constexpr Word<FloatKind> kScaleTypes[] = {{"f16", FloatKind::F16},
-                                                  {"bf16", FloatKind::BF16},
-                                                  {"f32", FloatKind::F32}};
+static constexpr Word<ScaleKind> kScaleTypes[] = {{"f16", ScaleKind::F16},
+                                                  {"bf16", ScaleKind::BF16},
+                                                  {"f32", ScaleKind::F32},
+                                                  {"e8m0", ScaleKind::E8M0},
+                                                  {"e4m3", ScaleKind::E4M3}};
 static constexpr Word<SearchKind> kSearches[] = {
     {"none", SearchKind::None},
     {"lsq", SearchKind::LeastSquares},
@@ -172,14 +253,19 @@ static constexpr Word<ActOrder> kActOrders[] = {{"none", ActOrder::None},
 
 static constexpr LayerOption kOptions[] = {
     wordOption<FIELD(method), kMethods>("method", "'rtn' or 'gptq'"),
+    // A table decides about several of the others, which then have their say.
+    {"table", "'none', 'nf4', 'fp4', 'iq4_nl', 'e2m1', 'mxfp4' or 'nvfp4'",
+     setTable, getTable},
+    {"double-quant", "'true' or 'false'", setDoubleQuant, getDoubleQuant},
     integerOption<FIELD(scheme.bits), 2, 8>("bits", "a number from 2 to 8"),
     {"group-size", "a number of at least 1, 'channel' or 'tensor'",
      setGroupSize, getGroupSize},
+    {"flat", "'true' or 'false'", setFlat, getFlat},
     wordOption<FIELD(scheme.zero), kZeros>("zero",
                                            "'integer', 'float' or 'none'"),
     {"symmetric", "'true' or 'false'", setSymmetric, getSymmetric},
-    wordOption<FIELD(scheme.scaleType), kScaleTypes>("scale-type",
-                                                     "'f16', 'bf16' or 'f32'"),
+    wordOption<FIELD(scheme.scaleType), kScaleTypes>(
+        "scale-type", "'f16', 'bf16', 'f32', 'e8m0' or 'e4m3'"),
     flagOption<FIELD(search.fullRange)>("full-range"),
     wordOption<FIELD(search.kind), kSearches>("search",
                                               "'none', 'lsq' or 'grid'"),

@@ -37,7 +37,7 @@ struct LowBitQuantizePass
 
   void runOnOperation() override {
     auto text = QuantizeOptionText::of(*this);
-    text.give(method, importance, actOrder, levelTokens, damp, blockSize,
+    text.give(method, flat, importance, actOrder, levelTokens, damp, blockSize,
               refine, minTokens);
     FailureOr<QuantizeOptions> start = findPreset(preset, getOperation());
     if (failed(start))

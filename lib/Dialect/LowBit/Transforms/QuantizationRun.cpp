@@ -74,8 +74,8 @@ static WeightType weightType(LinearOp linear, const Scheme &scheme) {
   auto type = cast<RankedTensorType>(linear.getWeight().getType());
   MLIRContext *context = linear.getContext();
   return WeightType::get(context, linear.getN(), linear.getK(),
-                         type.getElementType(),
-                         AffineAttr::get(context, scheme), Attribute());
+                         type.getElementType(), getSchemeAttr(context, scheme),
+                         Attribute());
 }
 
 InFlightDiagnostic QuantizationRun::emitError() {
@@ -105,7 +105,7 @@ LogicalResult QuantizationRun::record(unsigned index,
   row.k = layer.k;
   row.bitsPerWeight = matrix.scheme.bitsPerWeight(layer.n, layer.k);
   llvm::raw_string_ostream(row.scheme)
-      << AffineAttr::get(layer.linear->getContext(), matrix.scheme);
+      << getSchemeAttr(layer.linear->getContext(), matrix.scheme);
   PackedStorage packed = pack(matrix);
   if (checkpoint)
     if (llvm::Error error = checkpoint->write(index, packed.view(), row))
@@ -169,13 +169,14 @@ static WeightOp createWeight(LinearOp linear, const PackedStorage &storage,
     b.setInsertionPointToStart(
         &linear->getParentOfType<func::FuncOp>().getBody().front());
   WeightType type = weightType(linear, storage.scheme);
-  ArrayRef<uint8_t> data[] = {storage.codes, storage.scales, storage.offsets};
+  SmallVector<ArrayRef<char>> data;
+  storage.view().forEachPlane([&](const char *, std::span<const uint8_t> raw) {
+    data.emplace_back(reinterpret_cast<const char *>(raw.data()), raw.size());
+  });
   SmallVector<NamedAttribute> planes;
-  for (auto [i, plane] :
-       llvm::enumerate(type.getScheme().getPlanes(type.getN(), type.getK()))) {
+  for (auto [plane, bytes] : llvm::zip_equal(
+           type.getScheme().getPlanes(type.getN(), type.getK()), data)) {
     std::string key = llvm::formatv("{0}.{1}", linear.getName(), plane.name);
-    ArrayRef<char> bytes(reinterpret_cast<const char *>(data[i].data()),
-                         data[i].size());
     planes.emplace_back(b.getStringAttr(plane.name),
                         createResource(plane.type, key, bytes));
   }
@@ -219,9 +220,10 @@ LogicalResult QuantizationRun::finish() {
     } else {
       ops[i] = createWeight(linear, weights[i], isShared[i]);
       modelReport.bytesBefore += blobSize(type);
-      modelReport.bytesAfter += weights[i].codes.size() +
-                                weights[i].scales.size() +
-                                weights[i].offsets.size();
+      weights[i].view().forEachPlane(
+          [&](const char *, std::span<const uint8_t> plane) {
+            modelReport.bytesAfter += plane.size();
+          });
       double elements = static_cast<double>(layer.n) * layer.k;
       bits += modelReport.layers[i].bitsPerWeight * elements;
       count += elements;

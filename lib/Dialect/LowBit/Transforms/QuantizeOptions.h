@@ -28,8 +28,10 @@ struct QuantizeOptionText {
   /// From a pass whose tablegen options are those of QuantizePass.
   template <typename PassT> static QuantizeOptionText of(const PassT &pass) {
     QuantizeOptionText text;
-    text.give(pass.bits, pass.groupSize, pass.zero, pass.symmetric,
-              pass.scaleType, pass.fullRange, pass.search);
+    // A table decides about several of the others, which then have their say.
+    text.give(pass.table, pass.doubleQuant, pass.bits, pass.groupSize,
+              pass.zero, pass.symmetric, pass.scaleType, pass.fullRange,
+              pass.search);
     text.skip = {pass.skip.begin(), pass.skip.end()};
     text.only = {pass.only.begin(), pass.only.end()};
     text.tied = pass.tied;

@@ -55,6 +55,7 @@ public:
                           linear.getK(),
                           rule ? rule->spec : options.layer,
                           std::nullopt};
+    layer.spec.scheme = layer.spec.scheme.forRows(layer.k);
     auto &sharers = leaders[dataIdentity(
         linear.getWeight().getDefiningOp<arith::ConstantOp>())];
     auto it = llvm::find_if(sharers, [&](unsigned leader) {

@@ -36,7 +36,7 @@ struct RtnQuantizePass
 
   void runOnOperation() override {
     auto text = QuantizeOptionText::of(*this);
-    text.give(importance);
+    text.give(flat, importance);
     FailureOr<QuantizeOptions> options =
         parseQuantizeOptions(text, {}, getOperation());
     if (failed(options) ||

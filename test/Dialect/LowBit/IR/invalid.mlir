@@ -82,8 +82,42 @@ func.func private @group(!lowbit.weight<2x8xf32, #lowbit.affine<bits = 4, group 
 
 // -----
 
-// expected-error @+1 {{expected 'symmetric', 'integer_zero' or 'float_minimum'}}
+// expected-error @+1 {{expected 'symmetric', 'integer_zero', 'float_minimum'}}
 func.func private @zero(!lowbit.weight<2x8xf32, #lowbit.affine<bits = 4, group = 4, lopsided, scale = f16>>)
+
+// -----
+
+// expected-error @+1 {{expected 'nf4', 'fp4', 'iq4_nl', 'e2m1'}}
+func.func private @table(!lowbit.weight<2x8xf32, #lowbit.codebook<nf5, group = 4, scale = f16>>)
+
+// -----
+
+// expected-error @+1 {{scales are f16, bf16, f32, f8E8M0FNU or f8E4M3FN}}
+func.func private @scale_type(!lowbit.weight<2x8xf32, #lowbit.codebook<nf4, group = 4, scale = i8>>)
+
+// -----
+
+// expected-error @+1 {{scales nested by the dynamic map have scale type f32}}
+func.func private @nested(!lowbit.weight<2x8xf32, #lowbit.codebook<nf4, group = 4, scale = f16, nested = dynamic>>)
+
+// -----
+
+// expected-error @+1 {{scales with a factor for the whole tensor have scale type e4m3}}
+func.func private @factor(!lowbit.weight<2x8xf32, #lowbit.codebook<nf4, group = 4, scale = f32, nested = per_tensor>>)
+
+// -----
+
+// expected-error @+1 {{a minimum beside the scale takes a scale type of f16, bf16 or f32}}
+func.func private @minimum(!lowbit.weight<2x8xf32, #lowbit.affine<bits = 4, group = 4, float_minimum, scale = f8E4M3FN>>)
+
+// -----
+
+func.func @nested_plane() {
+  // expected-error @+1 {{of layer 'fc' lacks the plane 'nested_offset'}}
+  %w = lowbit.weight "fc" {codes = dense<[[1, 2], [3, 4]]> : tensor<2x2xi8>, scales = dense<[[1], [2]]> : tensor<2x1xi8>, nested_scales = dense<1.0> : tensor<1xf32>}
+      : !lowbit.weight<2x4xf32, #lowbit.codebook<nf4, group = 4, scale = f32, nested = dynamic>>
+  return
+}
 
 // -----
 

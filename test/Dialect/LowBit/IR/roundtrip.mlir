@@ -32,6 +32,32 @@ func.func @quantized(%x: tensor<?x8xf32>) -> tensor<?x2xf32> {
 func.func private @schemes(!lowbit.weight<2x8xf32, #lowbit.affine<bits = 8, per_channel, integer_zero, scale = bf16>>,
                            !lowbit.weight<2x8xf16, #lowbit.affine<bits = 3, per_tensor, float_minimum, scale = f32>>)
 
+// CHECK-LABEL: func private @flat
+// CHECK-SAME: #lowbit.affine<bits = 4, flat = 64, symmetric, scale = f16>
+func.func private @flat(!lowbit.weight<2x8xf32, #lowbit.affine<bits = 4, flat = 64, symmetric, scale = f16>>)
+
+// CHECK-LABEL: func private @codebooks
+// CHECK-SAME: #lowbit.codebook<nf4, group = 64, scale = f32, nested = dynamic>
+// CHECK-SAME: #lowbit.codebook<fp4, flat = 64, scale = f32>
+// CHECK-SAME: #lowbit.codebook<iq4_nl, per_channel, scale = f16>
+// CHECK-SAME: #lowbit.codebook<e2m1, group = 32, scale = f8E8M0FNU>
+// CHECK-SAME: #lowbit.codebook<e2m1, group = 16, scale = f8E4M3FN, nested = per_tensor>
+func.func private @codebooks(!lowbit.weight<2x8xf32, #lowbit.codebook<nf4, group = 64, scale = f32, nested = dynamic>>,
+                             !lowbit.weight<2x8xf32, #lowbit.codebook<fp4, flat = 64, scale = f32>>,
+                             !lowbit.weight<2x8xf32, #lowbit.codebook<iq4_nl, per_channel, scale = f16>>,
+                             !lowbit.weight<2x8xf32, #lowbit.codebook<e2m1, group = 32, scale = f8E8M0FNU>>,
+                             !lowbit.weight<2x8xf32, #lowbit.codebook<e2m1, group = 16, scale = f8E4M3FN, nested = per_tensor>>)
+
+// CHECK-LABEL: func @nested
+func.func @nested() {
+  // Blocks of 4 of the flattened matrix: the middle one lies in both rows.
+  // CHECK: lowbit.weight "fc" {codes = {{.+}} : tensor<2x3xi8>, nested_offset = {{.+}} : tensor<1xf32>, nested_scales = {{.+}} : tensor<1xf32>, scales = {{.+}} : tensor<1x3xi8>}
+  %w = lowbit.weight "fc" {codes = dense<[[1, 2, 3], [4, 5, 6]]> : tensor<2x3xi8>, scales = dense<[[7, 8, 9]]> : tensor<1x3xi8>,
+                           nested_scales = dense<1.0> : tensor<1xf32>, nested_offset = dense<2.0> : tensor<1xf32>}
+      : !lowbit.weight<2x6xf32, #lowbit.codebook<nf4, flat = 4, scale = f32, nested = dynamic>>
+  return
+}
+
 // CHECK-LABEL: func @elided
 func.func @elided() {
   // Text that was printed for people, without the data, can be read.

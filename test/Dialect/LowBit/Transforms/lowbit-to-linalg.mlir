@@ -67,3 +67,45 @@ func.func @straddling(%x: tensor<2x8xf32>) -> tensor<2x1xf32> {
   %y = lowbit.linear %x, %w {name = "fc"} : (tensor<2x8xf32>, !lowbit.weight<1x8xf32, #lowbit.affine<bits = 3, per_channel, float_minimum, scale = f32>>) -> tensor<2x1xf32>
   return %y : tensor<2x1xf32>
 }
+
+// -----
+
+// A code is looked up in its table, and so is a scale of one byte, which stands
+// for a multiple of a second scale plus an offset.
+// CHECK-LABEL: func @codebook
+func.func @codebook(%x: tensor<2x6xf32>) -> tensor<2x2xf32> {
+  %w = lowbit.weight "fc" {codes = dense<[[33, 67, 1], [2, 3, 4]]> : tensor<2x3xi8>, scales = dense<[[1, 2, 3]]> : tensor<1x3xi8>,
+                           nested_scales = dense<0.5> : tensor<1xf32>, nested_offset = dense<2.0> : tensor<1xf32>}
+      : !lowbit.weight<2x6xf32, #lowbit.codebook<nf4, flat = 4, scale = f32, nested = dynamic>>
+  // CHECK-DAG: %[[CODES:.+]] = arith.constant dense<{{.+}}> : tensor<2x3xi8>
+  // CHECK-DAG: %[[SCALES:.+]] = arith.constant dense<{{.+}}> : tensor<1x3xi8>
+  // CHECK-DAG: %[[NESTED:.+]] = arith.constant dense<5.0{{.+}}> : tensor<1xf32>
+  // CHECK-DAG: %[[OFFSET:.+]] = arith.constant dense<2.0{{.+}}> : tensor<1xf32>
+  // CHECK-DAG: %[[TABLE:.+]] = arith.constant dense<{{.+}}> : tensor<16xf32>
+  // CHECK-DAG: %[[MAP:.+]] = arith.constant dense<{{.+}}> : tensor<256xf32>
+  // CHECK: linalg.generic
+  // CHECK: tensor.extract %[[CODES]]
+  // CHECK: tensor.extract %[[SCALES]]
+  // CHECK: %[[LEVEL:.+]] = tensor.extract %[[MAP]]
+  // CHECK: %[[FACTOR:.+]] = tensor.extract %[[NESTED]]
+  // CHECK: %[[SCALED:.+]] = arith.mulf %[[LEVEL]], %[[FACTOR]]
+  // CHECK: %[[ADDEND:.+]] = tensor.extract %[[OFFSET]]
+  // CHECK: %[[SCALE:.+]] = arith.addf %[[SCALED]], %[[ADDEND]]
+  // CHECK: %[[VALUE:.+]] = tensor.extract %[[TABLE]]
+  // CHECK: arith.mulf %[[VALUE]], %[[SCALE]]
+  %y = lowbit.linear %x, %w {name = "fc"} : (tensor<2x6xf32>, !lowbit.weight<2x6xf32, #lowbit.codebook<nf4, flat = 4, scale = f32, nested = dynamic>>) -> tensor<2x2xf32>
+  return %y : tensor<2x2xf32>
+}
+
+// -----
+
+// Scales of one byte without a second level.
+// CHECK-LABEL: func @powers
+func.func @powers(%x: tensor<2x4xf32>) -> tensor<2x1xf32> {
+  %w = lowbit.weight "fc" {codes = dense<[[33, 67]]> : tensor<1x2xi8>, scales = dense<[[1.0]]> : tensor<1x1xf8E8M0FNU>}
+      : !lowbit.weight<1x4xf32, #lowbit.codebook<e2m1, group = 32, scale = f8E8M0FNU>>
+  // CHECK: arith.bitcast %{{.+}} : f8E8M0FNU to i8
+  // CHECK: tensor.extract %{{.+}} : tensor<256xf32>
+  %y = lowbit.linear %x, %w {name = "fc"} : (tensor<2x4xf32>, !lowbit.weight<1x4xf32, #lowbit.codebook<e2m1, group = 32, scale = f8E8M0FNU>>) -> tensor<2x1xf32>
+  return %y : tensor<2x1xf32>
+}

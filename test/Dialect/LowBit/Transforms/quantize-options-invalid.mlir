@@ -6,7 +6,13 @@
 // RUN: not quant-opt %s --rtn-quantize="bits=1" 2>&1 | FileCheck %s --check-prefix=BITS
 // BITS: error: option bits=1: expected a number from 2 to 8
 // RUN: not quant-opt %s --rtn-quantize="scale-type=f64" 2>&1 | FileCheck %s --check-prefix=SCALE
-// SCALE: error: option scale-type=f64: expected 'f16', 'bf16' or 'f32'
+// SCALE: error: option scale-type=f64: expected 'f16', 'bf16', 'f32', 'e8m0' or 'e4m3'
+// RUN: not quant-opt %s --rtn-quantize="table=nf5" 2>&1 | FileCheck %s --check-prefix=TABLE
+// TABLE: error: option table=nf5: expected 'none', 'nf4', 'fp4', 'iq4_nl', 'e2m1', 'mxfp4' or 'nvfp4'
+// RUN: not quant-opt %s --gptq-quantize="table=nf4 bits=3" 2>&1 | FileCheck %s --check-prefix=TABLE-BITS
+// TABLE-BITS: error: {{.*}}a code table has 4 bits, not 3
+// RUN: not quant-opt %s --rtn-quantize="double-quant" 2>&1 | FileCheck %s --check-prefix=DOUBLE
+// DOUBLE: error: {{.*}}nested scales go with a code table only
 // RUN: not quant-opt %s --rtn-quantize="search=long" 2>&1 | FileCheck %s --check-prefix=SEARCH
 // SEARCH: error: option search=long: expected 'none', 'lsq' or 'grid'
 // RUN: not quant-opt %s --rtn-quantize="skip=a(" 2>&1 | FileCheck %s --check-prefix=SKIP

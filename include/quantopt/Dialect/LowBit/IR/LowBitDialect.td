@@ -46,17 +46,54 @@ def LowBit_AffineAttr : AttrDef<LowBit_Dialect, "Affine", [
     The value of code q is `(q - 2^(bits-1)) * s` (`symmetric`), `(q - z) * s`
     with an integer z (`integer_zero`), or `q * s + m` (`float_minimum`), each
     operation rounded to f32. Weights that share a scale: `group = G` neighbours
-    in a row (the last group of a row may be short), a whole row (`per_channel`)
-    or the whole matrix (`per_tensor`).
+    in a row (the last group of a row may be short), a whole row (`per_channel`),
+    the whole matrix (`per_tensor`), or `flat = G` neighbours of the flattened
+    matrix, whatever rows they are in.
 
     Planes: `codes` tensor<N x ceil(K*bits/8) x i8>, least significant bits first
     along K, each row padded to a whole byte; `scales` tensor<R x G> of the scale
-    type; `zeros` tensor<R x ceil(G*bits/8) x i8>, packed as the codes are, or
-    `minima` tensor<R x G> of the scale type.
+    type (one row, if rows share scales); `zeros` tensor<R x ceil(G*bits/8) x i8>,
+    packed as the codes are, or `minima` tensor<R x G> of the scale type.
 
     Example:
     ```mlir
     #lowbit.affine<bits = 4, group = 64, symmetric, scale = f16>
+    ```
+  }];
+  let parameters = (ins "::quantopt::Scheme":$scheme);
+  let hasCustomAssemblyFormat = 1;
+  let genVerifyDecl = 1;
+}
+
+def LowBit_CodebookAttr : AttrDef<LowBit_Dialect, "Codebook", [
+    DeclareAttrInterfaceMethods<LowBit_SchemeInterface>]> {
+  let mnemonic = "codebook";
+  let summary = "4-bit codes for the values of a table, with a scale per group";
+  let description = [{
+    The value of code q is `table[q] * s`, rounded to f32. Tables: `nf4` and `fp4`
+    in the order of bitsandbytes, `iq4_nl` of llama.cpp, `e2m1` of OCP MX and NVFP4.
+    Which weights share a scale is said as in `#lowbit.affine`. Scales are f16,
+    bf16, f32, f8E8M0FNU or f8E4M3FN, or they are `nested`:
+
+    * `dynamic`: s = map[i] * a + b, each operation rounded to f32, with a byte i
+      for each scale, the 8-bit dynamic map, one f32 a for 256 bytes (in the order
+      of the plane) and one f32 b: the double quantization of bitsandbytes;
+    * `per_tensor`: s = e * a with an f8E4M3FN e for each scale and one f32 a.
+
+    | format | scheme |
+    | --- | --- |
+    | bitsandbytes NF4 | `<nf4, group = 64, scale = f32>`; `flat = 64` where K is no multiple |
+    | … with double quantization | `<nf4, group = 64, scale = f32, nested = dynamic>` |
+    | IQ4_NL | `<iq4_nl, group = 32, scale = f16>` |
+    | MXFP4 | `<e2m1, group = 32, scale = f8E8M0FNU>` |
+    | NVFP4 | `<e2m1, group = 16, scale = f8E4M3FN, nested = per_tensor>` |
+
+    Planes: `codes` and `scales` as in `#lowbit.affine`, the scales i8 if nested
+    `dynamic`; `nested_scales` tensor<A x f32>; `nested_offset` tensor<1xf32>.
+
+    Example:
+    ```mlir
+    #lowbit.codebook<nf4, group = 64, scale = f32, nested = dynamic>
     ```
   }];
   let parameters = (ins "::quantopt::Scheme":$scheme);

@@ -84,6 +84,14 @@ class QuantizePass<string arg> : Pass<arg, "::mlir::ModuleOp"> {
   ];
   // Defaults stand in parentheses.
   list<Option> schemeOptions = [
+    LayerOption<"table", "table",
+                "what codes stand for instead of equal steps: nf4, fp4, iq4_nl "
+                "or e2m1 (4 bits, no zero point); or a whole format: mxfp4 (e2m1, "
+                "group-size=32 scale-type=e8m0) or nvfp4 (e2m1, group-size=16, "
+                "e4m3 scales of one f32 factor) (none)">,
+    LayerOption<"doubleQuant", "double-quant",
+                "with a table: scales as bytes of bitsandbytes' nested "
+                "quantization (false)">,
     LayerOption<"bits", "bits", "bits of a code, 2 to 8 (4)">,
     LayerOption<"groupSize", "group-size",
                 "weights that share a scale: a number, 'channel' or 'tensor' "
@@ -94,14 +102,18 @@ class QuantizePass<string arg> : Pass<arg, "::mlir::ModuleOp"> {
                 "what stands beside the scale: integer, float or none "
                 "(integer)">,
     LayerOption<"scaleType", "scale-type",
-                "type of scales and float zeros: f16, bf16 or f32 (f16)">,
+                "type of scales and float zeros: f16, bf16 or f32; of scales "
+                "alone e8m0 (powers of two) or e4m3 (f16)">,
     LayerOption<"fullRange", "full-range",
-                "symmetric only: the scale may be negative (true)">,
+                "without zero point only: the scale may be negative (true)">,
     LayerOption<"search", "search",
                 "how scales are chosen: none (from the extremes), lsq (13 "
                 "ranges, least squares), grid (25 ranges) (lsq)">,
   ];
-  list<Option> importanceOptions = [
+  list<Option> rtnOptions = [
+    LayerOption<"flat", "flat",
+                "groups run over the flattened weight, across the ends of rows "
+                "(false)">,
     LayerOption<"importance", "importance",
                 "rounding to nearest: what the error of a weight counts when "
                 "scales are chosen: none (all the same) or inputs (the mean "
@@ -178,7 +190,34 @@ def RtnQuantize : QuantizePass<"rtn-quantize"> {
     %y = lowbit.linear %x, %q {name = "fc"} : ...
     ```
   }];
-  let options = schemeOptions # importanceOptions # runOptions;
+  let options = schemeOptions # rtnOptions # runOptions;
+}
+
+def Nf4Quantize : QuantizePass<"nf4-quantize"> {
+  let summary = "Quantize linear layers to NF4 or FP4 as bitsandbytes does";
+  let description = [{
+    rtn-quantize with other defaults: `table=nf4 scale-type=f32 search=none
+    flat=true` and blocks (`group-size`) of 64. So codes, absmax (`scales`) and,
+    with `double-quant`, the nested absmax and its offset are those of the
+    package bitsandbytes 0.50 on a CPU, bit for bit, for table=nf4 and fp4. (Its
+    bytes hold two codes the other way round; of more than 32768 blocks it takes
+    the mean by as many threads as there are, here it is that of one thread.)
+    Needs no data. With `search=lsq` better scales go into the same format.
+
+    Blocks run over the flattened weight. Where K is a multiple of the block
+    that is the same as groups in a row, and the scheme says `group`, else `flat`.
+
+    Example (test/Dialect/LowBit/Transforms/nf4-quantize.mlir):
+    ```mlir
+    %y = lowbit.linear %x, %w {name = "fc"}
+        : (tensor<2x64xf32>, tensor<8x64xf32>) -> tensor<2x8xf32>
+    // ==>
+    %q = lowbit.weight "fc" {codes = ..., scales = ...}
+        : !lowbit.weight<8x64xf32, #lowbit.codebook<nf4, group = 64, scale = f32>>
+    %y = lowbit.linear %x, %q {name = "fc"} : ...
+    ```
+  }];
+  let options = schemeOptions # rtnOptions # runOptions;
 }
 
 def GptqQuantize : QuantizePass<"gptq-quantize"> {
@@ -243,7 +282,7 @@ def LowBitQuantize : QuantizePass<"lowbit-quantize"> {
            "given">,
     LayerOption<"method", "method",
                 "rtn (rounding to nearest) or gptq">,
-  ] # schemeOptions # importanceOptions # gptqOptions # runOptions;
+  ] # schemeOptions # rtnOptions # gptqOptions # runOptions;
 }
 
 def LowBitToLinalg : Pass<"lowbit-to-linalg", "::mlir::ModuleOp"> {
