@@ -81,8 +81,8 @@ METHODS = [
     Method("NF4", "nf4-quantize", BLOCKS_OF_64),
     Method("NF4, double quantization", "nf4-quantize double-quant=true", BLOCKS_OF_64),
     Method("FP4", "nf4-quantize table=fp4", BLOCKS_OF_64),
-    Method("GPTQ onto NF4", "gptq-quantize table=nf4", BLOCKS_OF_64),
-    Method("best, NF4", "lowbit-quantize preset=best table=nf4", BLOCKS_OF_64),
+    Method("GPTQ onto NF4", "gptq-quantize table=nf4 scale-type=f32", BLOCKS_OF_64),
+    Method("best, NF4", "lowbit-quantize preset=best table=nf4 scale-type=f32", BLOCKS_OF_64),
     # 8 bits
     Method("RTN, 8 bits, a tensor", "rtn-quantize bits=8 symmetric=true group-size=tensor"),
     Method("RTN, 8 bits, a channel", "rtn-quantize bits=8 symmetric=true group-size=channel"),
