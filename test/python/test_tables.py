@@ -161,3 +161,15 @@ def test_recipe_and_options_give_the_same_bytes(tmp_path):
     )
     texts = [run("quant-opt", tmp_path / f"{name}.mlirbc") for name in ("recipe", "parts")]
     assert texts[0] == texts[1]
+
+
+@pytest.mark.parametrize("method", ["nf4-quantize=", "gptq-quantize=table=nvfp4 samples=2"])
+def test_nested_scales_come_back_from_a_checkpoint(method, tmp_path):
+    folder = tmp_path / "checkpoint"
+    double = "" if "nvfp4" in method else "double-quant"
+    options = f"--{method} {double} only=layers.0 progress=none checkpoint={folder}"
+    run("quant-opt", MODEL, options, "-o", tmp_path / "once.mlirbc")
+    for layer in sorted(folder.glob("layer-*.safetensors"))[::2]:
+        layer.unlink()
+    run("quant-opt", MODEL, options, "-o", tmp_path / "resumed.mlirbc")
+    assert (tmp_path / "once.mlirbc").read_bytes() == (tmp_path / "resumed.mlirbc").read_bytes()

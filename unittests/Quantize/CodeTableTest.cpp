@@ -163,6 +163,42 @@ TEST(CodeTable, SearchPays) {
     }
 }
 
+/// Error of the best scale of either sign among many, codes chosen for each.
+double bestOfManyScales(std::span<const float> w, CodeTable table) {
+  Scheme scheme = tableScheme(table);
+  std::span<const float, 16> values = tableValues(table);
+  float highest = *std::max_element(values.begin(), values.end());
+  double best = std::numeric_limits<double>::infinity();
+  std::vector<uint8_t> codes(w.size());
+  for (int step = 100; step <= 1000; ++step)
+    for (float sign : {1.0f, -1.0f}) {
+      float scale = sign * static_cast<float>(step) * 0.005f / highest;
+      chooseCodes(scheme, scale, 0, w, codes.data());
+      double error = 0;
+      for (size_t i = 0; i < w.size(); ++i)
+        error += std::pow(values[codes[i]] * double(scale) - w[i], 2);
+      best = std::min(best, error);
+    }
+  return best;
+}
+
+TEST(CodeTable, SearchIsCloseToTheBestScale) {
+  for (CodeTable table : kCodeTables) {
+    double found = 0, best = 0;
+    for (unsigned trial = 0; trial < 40; ++trial) {
+      std::vector<float> w = randomFloats(32, trial);
+      Scheme scheme = tableScheme(table);
+      scheme.groupSize = 32;
+      found +=
+          weightedError(quantizeRoundToNearest(
+                            w, 1, 32, scheme, {SearchKind::LeastSquares, true}),
+                        w);
+      best += bestOfManyScales(w, table);
+    }
+    EXPECT_LT(found, 1.01 * best);
+  }
+}
+
 TEST(CodeTable, FlatGroupsAreGroupsOfOneRow) {
   std::mt19937 engine(7);
   for (int trial = 0; trial < 60; ++trial) {
