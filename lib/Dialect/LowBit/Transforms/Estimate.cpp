@@ -45,13 +45,9 @@ struct Clock {
 /// The largest resident set since the last call, or of the whole process where
 /// the system cannot be asked for less.
 int64_t takePeakBytes() {
-  int64_t kilobytes = 0;
-  std::ifstream status("/proc/self/status");
-  for (std::string line; std::getline(status, line);)
-    if (StringRef(line).starts_with("VmHWM:"))
-      (void)StringRef(line).drop_front(6).ltrim().consumeInteger(10, kilobytes);
+  int64_t bytes = peakBytes();
   std::ofstream("/proc/self/clear_refs") << "5";
-  return kilobytes * 1024;
+  return bytes;
 }
 
 /// What tells groups of linears apart: the options and shapes of those members

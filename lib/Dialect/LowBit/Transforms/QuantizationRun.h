@@ -24,6 +24,9 @@ Seconds wallSeconds();
 /// User and system time of all threads of the process.
 Seconds cpuSeconds();
 
+/// The largest resident set that the process has had.
+int64_t peakBytes();
+
 /// Collects quantized layers and their figures, shows progress, and at the end
 /// rewrites the module and writes the report.
 class QuantizationRun {
