@@ -8,11 +8,11 @@
 #include "quantopt/Calibration/Calibrate.h"
 
 #include "Rendezvous.h"
+#include "Residual.h"
 
 #include "quantopt/Execution/CompiledModule.h"
 
-#include "mlir/Dialect/Linalg/IR/Linalg.h"
-#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Dominance.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/IR/PatternMatch.h"
@@ -39,16 +39,6 @@ struct ObservedModule {
 };
 } // namespace
 
-/// The value that `value` is a reshape of.
-static Value skipReshapes(Value value) {
-  while (Operation *op = value.getDefiningOp()) {
-    if (!isa<tensor::CollapseShapeOp, tensor::ExpandShapeOp>(op))
-      break;
-    value = op->getOperand(0);
-  }
-  return value;
-}
-
 /// Makes `entry` return nothing and erases what then is unused.
 static void keepOnlyObserved(func::FuncOp entry) {
   IRRewriter rewriter(entry.getContext());
@@ -59,24 +49,31 @@ static void keepOnlyObserved(func::FuncOp entry) {
   (void)runRegionDCE(rewriter, entry->getRegions());
 }
 
+/// Copies the module for observation; `withResiduals` shows what the results
+/// of linears are added to.
 static ObservedModule observeLinears(ModuleOp module, StringRef entry,
-                                     ArrayRef<lowbit::LinearOp> linears) {
+                                     ArrayRef<lowbit::LinearOp> linears,
+                                     bool withResiduals) {
   ObservedModule observed;
   IRMapping mapping;
   observed.module = cast<ModuleOp>(module->clone(mapping));
+  auto function = observed.module->lookupSymbol<func::FuncOp>(entry);
+  SmallVector<lowbit::LinearOp> clones;
+  for (lowbit::LinearOp linear : linears)
+    clones.push_back(
+        cast<lowbit::LinearOp>(mapping.lookup(linear.getOperation())));
+  DominanceInfo before(function);
   SmallVector<lowbit::HostLinearOp> calls;
-  for (auto [i, linear] : llvm::enumerate(linears)) {
-    Operation *original = lowbit::LinearOp(linear);
-    auto clone = cast<lowbit::LinearOp>(mapping.lookup(original));
+  for (auto [i, clone] : llvm::enumerate(clones)) {
     OpBuilder b(clone);
+    Value residual = withResiduals ? findResidual(clone, before) : Value();
     auto call = lowbit::HostLinearOp::create(
         b, clone.getLoc(), clone.getResult().getType(), clone.getInput(),
-        static_cast<uint64_t>(i), /*observed=*/true);
+        residual, static_cast<uint64_t>(i), /*observed=*/true);
     clone.getResult().replaceAllUsesWith(call);
     clone.erase();
     calls.push_back(call);
   }
-  auto function = observed.module->lookupSymbol<func::FuncOp>(entry);
   keepOnlyObserved(function);
   // Importers reshape one value once per linear; merged, they show that the
   // linears read the same input. Calls are never merged: they are observed.
@@ -92,37 +89,12 @@ static ObservedModule observeLinears(ModuleOp module, StringRef entry,
     observed.groups[it->second].push_back(i);
     observed.groupOf.push_back(it->second);
   }
+  // The others of a group are met when it has been served already.
+  for (auto [i, call] : llvm::enumerate(calls))
+    if (observed.groups[observed.groupOf[i]].size() > 1)
+      call.getResidualMutable().clear();
   return observed;
 }
-
-namespace {
-/// Takes the calls of one sample's compiled code.
-class SampleHandler : public LinearHandler {
-public:
-  SampleHandler(unsigned sample, const ObservedModule &observed,
-                Rendezvous &rendezvous, CalibrationClient &client,
-                LinearHandler &ownWeights)
-      : sample(sample), observed(observed), rendezvous(rendezvous),
-        client(client), ownWeights(ownWeights) {}
-
-  std::string run(int64_t id, MatrixRef x, MutableMatrixRef y) override {
-    // Linears that nobody observes keep their float weights.
-    if (id >= static_cast<int64_t>(observed.groupOf.size()))
-      return ownWeights.run(id, x, y);
-    if (!rendezvous.meet(observed.groupOf[id], sample, x))
-      return "calibration was stopped";
-    client.multiply(id, x, y);
-    return "";
-  }
-
-private:
-  unsigned sample;
-  const ObservedModule &observed;
-  Rendezvous &rendezvous;
-  CalibrationClient &client;
-  LinearHandler &ownWeights;
-};
-} // namespace
 
 /// The inputs of `sample` for an entry of `types`.
 static SmallVector<HostArray> inputsOf(const CalibrationSamples &samples,
@@ -139,52 +111,157 @@ static SmallVector<HostArray> inputsOf(const CalibrationSamples &samples,
   return inputs;
 }
 
+namespace {
+/// What a thread brings to a group.
+struct Standing {
+  MatrixRef input, residual;
+};
+
+/// Runs the samples and serves the groups. Thread i runs sample i; with a float
+/// stream thread count + i follows it with float weights.
+class Calibration {
+public:
+  Calibration(const ObservedModule &observed, CompiledModule &compiled,
+              const CalibrationSamples &samples, unsigned threads,
+              CalibrationClient &client)
+      : observed(observed), compiled(compiled), samples(samples),
+        client(client),
+        followers(client.wantsFloatStream() ? samples.count : 0),
+        rendezvous(observed.groups.size(), samples.count, followers, threads),
+        standing(numThreads()) {}
+
+  unsigned numThreads() const { return samples.count + followers; }
+  /// Body of thread `thread`.
+  void runSample(unsigned thread);
+  /// Serves until all samples have run; whether all went well.
+  bool conduct();
+  /// Whether a failure has stopped it.
+  bool stopped() { return rendezvous.stopped(); }
+
+private:
+  class Handler;
+
+  bool isFloat(unsigned thread) const { return thread >= samples.count; }
+  bool serve(unsigned group, ArrayRef<unsigned> present);
+
+  const ObservedModule &observed;
+  CompiledModule &compiled;
+  const CalibrationSamples &samples;
+  CalibrationClient &client;
+  unsigned followers;
+  Rendezvous rendezvous;
+  std::vector<Standing> standing; // by thread
+  std::atomic<bool> ranAll = true;
+};
+
+/// Takes the calls of one thread's compiled code.
+class Calibration::Handler : public LinearHandler {
+public:
+  Handler(Calibration &calibration, unsigned thread)
+      : calibration(calibration), thread(thread) {}
+
+  std::string run(const LinearCall &call) override {
+    ArrayRef<unsigned> groupOf = calibration.observed.groupOf;
+    // Linears that nobody observes keep their float weights.
+    bool isObserved = call.id < static_cast<int64_t>(groupOf.size());
+    if (isObserved) {
+      calibration.standing[thread] = {call.x, call.residual};
+      if (!calibration.rendezvous.meet(groupOf[call.id], thread))
+        return "calibration was stopped";
+    }
+    if (!isObserved || calibration.isFloat(thread))
+      return calibration.compiled.ownWeights().run(call);
+    calibration.client.multiply(call.id, call.x, call.y);
+    return "";
+  }
+
+private:
+  Calibration &calibration;
+  unsigned thread;
+};
+} // namespace
+
+void Calibration::runSample(unsigned thread) {
+  // The samples are the parallelism; inside one there is none.
+  omp_set_num_threads(1);
+  Handler handler(*this, thread);
+  rendezvous.participate(thread, [&] {
+    SmallVector<HostArray> results;
+    unsigned sample = isFloat(thread) ? thread - samples.count : thread;
+    if (failed(compiled.run(inputsOf(samples, sample, compiled.inputTypes()),
+                            results, &handler)))
+      ranAll = false;
+  });
+}
+
+bool Calibration::conduct() {
+  return rendezvous.conduct([&](unsigned point,
+                                const std::vector<unsigned> &present) {
+    return serve(point, present);
+  }) && ranAll;
+}
+
+bool Calibration::serve(unsigned group, ArrayRef<unsigned> present) {
+  // The float stream comes second in the list, if all of it is there.
+  size_t count =
+      llvm::partition_point(present, [&](unsigned i) { return !isFloat(i); }) -
+      present.begin();
+  bool paired = present.size() == 2 * count;
+  for (size_t i = 0; paired && i < count; ++i)
+    paired = present[count + i] == present[i] + samples.count &&
+             standing[present[count + i]].input.rows ==
+                 standing[present[i]].input.rows;
+  std::vector<MatrixRef> inputs, residuals;
+  for (unsigned thread : present.take_front(paired ? 2 * count : count)) {
+    inputs.push_back(standing[thread].input);
+    if (paired && standing[thread].residual.data)
+      residuals.push_back(standing[thread].residual);
+  }
+  auto half = [&](ArrayRef<MatrixRef> all, bool floats) {
+    return all.empty() ? all : all.slice(floats ? count : 0, count);
+  };
+  GroupInputs brought = {
+      half(inputs, false), {}, half(residuals, false), half(residuals, true)};
+  if (paired)
+    brought.floatInputs = half(inputs, true);
+  return succeeded(client.observe(observed.groups[group], brought));
+}
+
 LogicalResult calibrate(ModuleOp module, StringRef entry,
                         ArrayRef<lowbit::LinearOp> linears,
                         const CalibrationSamples &samples, unsigned threads,
                         CalibrationClient &client) {
-  ObservedModule observed = observeLinears(module, entry, linears);
+  bool paired = client.wantsFloatStream();
+  ObservedModule observed = observeLinears(module, entry, linears, paired);
   FailureOr<std::unique_ptr<CompiledModule>> compiled =
       CompiledModule::compile(*observed.module, entry);
   if (failed(compiled))
     return failure();
+  if (paired)
+    for (auto [i, linear] : llvm::enumerate(linears))
+      if (failed((*compiled)->addOwnWeight(i, linear)))
+        return failure();
 
-  Rendezvous rendezvous(observed.groups.size(), samples.count, threads);
+  Calibration calibration(observed, **compiled, samples, threads, client);
   // What the samples report is said once, not by each; and once the run is
   // stopped the client has said why, and all that they report follows from it.
   llvm::StringSet<> said;
   std::mutex saidMutex;
   ScopedDiagnosticHandler once(module.getContext(), [&](Diagnostic &diag) {
     std::lock_guard<std::mutex> lock(saidMutex);
-    return success(rendezvous.stopped() || !said.insert(diag.str()).second);
+    return success(calibration.stopped() || !said.insert(diag.str()).second);
   });
-  std::atomic<bool> ranAll = true;
   std::vector<std::thread> workers;
-  for (unsigned sample = 0; sample < samples.count; ++sample)
-    workers.emplace_back([&, sample] {
-      // The samples are the parallelism; inside one there is none.
-      omp_set_num_threads(1);
-      SampleHandler handler(sample, observed, rendezvous, client,
-                            (*compiled)->ownWeights());
-      rendezvous.participate(sample, [&] {
-        SmallVector<HostArray> results;
-        if (failed((*compiled)->run(
-                inputsOf(samples, sample, (*compiled)->inputTypes()), results,
-                &handler)))
-          ranAll = false;
-      });
-    });
+  for (unsigned i = 0; i < calibration.numThreads(); ++i)
+    workers.emplace_back([&, i] { calibration.runSample(i); });
 
   int threadsBefore = omp_get_max_threads();
   omp_set_num_threads(threads);
-  bool conducted =
-      rendezvous.conduct([&](unsigned group, std::vector<MatrixRef> inputs) {
-        return succeeded(client.observe(observed.groups[group], inputs));
-      });
+  bool conducted = calibration.conduct();
   omp_set_num_threads(threadsBefore);
   for (std::thread &worker : workers)
     worker.join();
-  return success(conducted && ranAll);
+  return success(conducted);
 }
 
 } // namespace quantopt

@@ -7,6 +7,7 @@
 
 #include "Rendezvous.h"
 
+#include <algorithm>
 #include <omp.h>
 
 namespace quantopt {
@@ -29,9 +30,10 @@ private:
 };
 } // namespace
 
-Rendezvous::Rendezvous(unsigned points, unsigned numSamples, unsigned slots)
-    : samples(numSamples), served(points, false), freeSlots(slots),
-      running(numSamples) {}
+Rendezvous::Rendezvous(unsigned points, unsigned leaders, unsigned followers,
+                       unsigned slots)
+    : threads(leaders + followers), served(points, false), leaders(leaders),
+      freeSlots(slots), running(leaders + followers) {}
 
 void Rendezvous::takeSlot(std::unique_lock<std::mutex> &lock) {
   slotFree.wait(lock, [&] { return freeSlots > 0; });
@@ -43,7 +45,7 @@ void Rendezvous::leaveSlot() {
   slotFree.notify_one();
 }
 
-void Rendezvous::participate(unsigned sample,
+void Rendezvous::participate(unsigned thread,
                              const std::function<void()> &body) {
   std::unique_lock<std::mutex> lock(mutex);
   takeSlot(lock);
@@ -51,22 +53,22 @@ void Rendezvous::participate(unsigned sample,
   body();
   lock.lock();
   leaveSlot();
-  samples[sample].state = State::Finished;
+  threads[thread].state = State::Finished;
   --running;
-  samplesChanged.notify_one();
+  threadsChanged.notify_one();
 }
 
-bool Rendezvous::meet(unsigned point, unsigned sample, MatrixRef input) {
+bool Rendezvous::meet(unsigned point, unsigned thread) {
   std::unique_lock<std::mutex> lock(mutex);
   if (!served[point] && !failed) {
-    samples[sample] = {State::Waiting, point, input};
+    threads[thread] = {State::Waiting, point};
     --running;
     leaveSlot();
-    samplesChanged.notify_one();
-    // The conductor marks the sample as running again, so that it cannot take
-    // a sample that has not woken yet for one that stands still.
+    threadsChanged.notify_one();
+    // The conductor marks the thread as running again, so that it cannot take
+    // one that has not woken yet for one that stands still.
     pointsChanged.wait(lock,
-                       [&] { return samples[sample].state == State::Running; });
+                       [&] { return threads[thread].state == State::Running; });
     takeSlot(lock);
   }
   return !failed;
@@ -77,31 +79,44 @@ bool Rendezvous::stopped() {
   return failed;
 }
 
+/// The lowest point where a leader stands; served.size() if none does.
+unsigned Rendezvous::lowestPoint() const {
+  unsigned point = served.size();
+  for (unsigned i = 0; i < leaders; ++i)
+    if (threads[i].state == State::Waiting)
+      point = std::min(point, threads[i].point);
+  return point;
+}
+
 bool Rendezvous::conduct(const Serve &serve) {
   [[maybe_unused]] SleepingWorkers whileSamplesRun;
   std::unique_lock<std::mutex> lock(mutex);
   while (true) {
-    samplesChanged.wait(lock, [&] { return running == 0; });
-    unsigned point = served.size();
-    for (const Sample &sample : samples)
-      if (sample.state == State::Waiting)
-        point = std::min(point, sample.point);
-    if (point == served.size())
+    threadsChanged.wait(lock, [&] { return running == 0; });
+    auto isWaiting = [](const Thread &thread) {
+      return thread.state == State::Waiting;
+    };
+    if (std::none_of(threads.begin(), threads.end(), isWaiting))
       return !failed; // all have finished
-    if (!failed) {
-      std::vector<MatrixRef> inputs;
-      for (const Sample &sample : samples)
-        if (sample.state == State::Waiting && sample.point == point)
-          inputs.push_back(sample.input);
+    unsigned point = lowestPoint();
+    bool led = point < served.size();
+    if (led && !failed) {
+      std::vector<unsigned> present;
+      for (unsigned i = 0; i < threads.size(); ++i)
+        if (isWaiting(threads[i]) && threads[i].point == point)
+          present.push_back(i);
       lock.unlock();
-      bool ok = serve(point, std::move(inputs));
+      bool ok = serve(point, present);
       lock.lock();
       failed = !ok;
     }
-    served[point] = true;
-    for (Sample &sample : samples)
-      if (sample.state == State::Waiting && (sample.point == point || failed)) {
-        sample.state = State::Running;
+    if (led)
+      served[point] = true;
+    else
+      served.assign(served.size(), true);
+    for (Thread &thread : threads)
+      if (isWaiting(thread) && (served[thread.point] || failed)) {
+        thread.state = State::Running;
         ++running;
       }
     pointsChanged.notify_all();

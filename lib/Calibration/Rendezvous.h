@@ -8,8 +8,6 @@
 #ifndef QUANTOPT_LIB_CALIBRATION_RENDEZVOUS_H
 #define QUANTOPT_LIB_CALIBRATION_RENDEZVOUS_H
 
-#include "quantopt/Runtime/Matrix.h"
-
 #include <condition_variable>
 #include <functional>
 #include <mutex>
@@ -17,27 +15,31 @@
 
 namespace quantopt {
 
-/// Lets the threads of all samples run, a few at a time, until each stands at a
-/// point or has finished; then one thread, the conductor, serves the points
-/// where they stand.
+/// Lets threads run, a few at a time, until each stands at a point or has
+/// finished; then one thread, the conductor, serves the points where they
+/// stand.
+///
+/// Threads are leaders or followers. Leaders decide which point is served;
+/// followers, numbered after the leaders, wait for them there.
 class Rendezvous {
 public:
-  /// `points` places to meet, `samples` threads of which `slots` may compute.
-  Rendezvous(unsigned points, unsigned samples, unsigned slots);
+  /// `points` places to meet; threads of which `slots` may compute at a time.
+  Rendezvous(unsigned points, unsigned leaders, unsigned followers,
+             unsigned slots);
 
-  /// Sample thread: waits for a slot, runs `body`, and is done.
-  void participate(unsigned sample, const std::function<void()> &body);
+  /// Thread: waits for a slot, runs `body`, and is done.
+  void participate(unsigned thread, const std::function<void()> &body);
 
-  /// Sample thread, inside participate(): waits until the point is served.
-  /// False if the run was stopped.
-  bool meet(unsigned point, unsigned sample, MatrixRef input);
+  /// Thread, inside participate(): waits until the point is served. False if
+  /// the run was stopped.
+  bool meet(unsigned point, unsigned thread);
 
-  /// Conductor: serves every point as soon as no sample can run any more, the
-  /// lowest first. `serve` gets the inputs of those that stand there, by
-  /// sample. Once it returns false nothing more is served. Returns whether all
-  /// was.
+  /// Conductor: as soon as no thread can run any more, serves the lowest point
+  /// where a leader stands. `serve` gets all threads that stand there, rising.
+  /// Once it returns false nothing more is served. When all leaders have
+  /// finished, followers pass every point. Returns whether all was served.
   using Serve =
-      std::function<bool(unsigned point, std::vector<MatrixRef> inputs)>;
+      std::function<bool(unsigned point, const std::vector<unsigned> &threads)>;
   bool conduct(const Serve &serve);
 
   /// Whether the run was stopped.
@@ -45,21 +47,22 @@ public:
 
 private:
   enum class State { Running, Waiting, Finished };
-  struct Sample {
+  struct Thread {
     State state = State::Running;
     unsigned point = 0;
-    MatrixRef input;
   };
 
   void takeSlot(std::unique_lock<std::mutex> &lock);
   void leaveSlot();
+  unsigned lowestPoint() const;
 
   std::mutex mutex;
-  std::condition_variable samplesChanged, pointsChanged, slotFree;
-  std::vector<Sample> samples;
+  std::condition_variable threadsChanged, pointsChanged, slotFree;
+  std::vector<Thread> threads;
   std::vector<bool> served;
+  unsigned leaders;
   unsigned freeSlots;
-  unsigned running; ///< samples that are neither waiting nor finished
+  unsigned running; ///< threads that are neither waiting nor finished
   bool failed = false;
 };
 

@@ -50,10 +50,6 @@ struct HostLinearInterface
                           BufferizationState &state) const {
     auto linear = cast<lowbit::HostLinearOp>(op);
     Location loc = op->getLoc();
-    FailureOr<Value> input =
-        getBuffer(rewriter, linear.getInput(), options, state);
-    if (failed(input))
-      return failure();
     auto identity = [](Type tensor) {
       auto type = cast<RankedTensorType>(tensor);
       return MemRefType::get(type.getShape(), type.getElementType());
@@ -65,23 +61,29 @@ struct HostLinearInterface
           dynamic.push_back(memref::DimOp::create(rewriter, loc, buffer, i));
       return dynamic;
     };
-    MemRefType inputType = identity(linear.getInput().getType());
-    Value x = *input;
-    if (x.getType() != inputType) {
-      // The host takes rows without gaps.
-      Value packed = memref::AllocOp::create(rewriter, loc, inputType,
-                                             sizes(x, inputType));
-      memref::CopyOp::create(rewriter, loc, x, packed);
-      x = packed;
+    SmallVector<Value> arguments = {
+        arith::ConstantOp::create(rewriter, loc, linear.getIdAttr())};
+    for (Value operand : op->getOperands()) {
+      FailureOr<Value> buffer = getBuffer(rewriter, operand, options, state);
+      if (failed(buffer))
+        return failure();
+      MemRefType type = identity(operand.getType());
+      if (buffer->getType() != type) {
+        // The host takes rows without gaps.
+        Value packed =
+            memref::AllocOp::create(rewriter, loc, type, sizes(*buffer, type));
+        memref::CopyOp::create(rewriter, loc, *buffer, packed);
+        buffer = packed;
+      }
+      arguments.push_back(*buffer);
     }
     MemRefType resultType = identity(linear.getResult().getType());
     Value y = memref::AllocOp::create(rewriter, loc, resultType,
-                                      sizes(x, resultType));
-    func::CallOp::create(
-        rewriter, loc, op->getAttrOfType<FlatSymbolRefAttr>(kCalleeAttr),
-        TypeRange(),
-        ValueRange{arith::ConstantOp::create(rewriter, loc, linear.getIdAttr()),
-                   x, y});
+                                      sizes(arguments[1], resultType));
+    arguments.push_back(y);
+    func::CallOp::create(rewriter, loc,
+                         op->getAttrOfType<FlatSymbolRefAttr>(kCalleeAttr),
+                         TypeRange(), arguments);
     replaceOpWithBufferizedValues(rewriter, op, y);
     return success();
   }

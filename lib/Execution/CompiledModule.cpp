@@ -43,6 +43,10 @@ ArrayRef<RankedTensorType> CompiledModule::resultTypes() const {
 LinearHandler &CompiledModule::ownWeights() {
   return state->compilation.weights;
 }
+LogicalResult CompiledModule::addOwnWeight(int64_t id,
+                                           lowbit::LinearOp linear) {
+  return addFloatWeight(state->compilation, id, linear);
+}
 unsigned CompiledModule::numKernels() const {
   return state->compilation.numKernels;
 }

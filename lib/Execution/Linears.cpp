@@ -18,11 +18,14 @@ using namespace mlir;
 using namespace quantopt;
 using namespace quantopt::execution;
 
-/// The floats of a constant weight where they lie; a splat or a badly aligned
-/// blob is copied.
-static FailureOr<OwnWeight> floatWeight(Compilation &compilation,
-                                        lowbit::LinearOp linear,
-                                        ElementsAttr attr) {
+/// The floats lie where they are in the file; a splat or a badly aligned blob
+/// is copied.
+LogicalResult execution::addFloatWeight(Compilation &compilation, int64_t id,
+                                        lowbit::LinearOp linear) {
+  ElementsAttr attr;
+  if (!matchPattern(linear.getWeight(), m_Constant(&attr)))
+    return linear.emitError("weight of '")
+           << linear.getName() << "' is not a constant";
   auto data = lowbit::getRawBytes(attr, [&] {
     return linear.emitError("weight of '") << linear.getName() << "': ";
   });
@@ -40,10 +43,12 @@ static FailureOr<OwnWeight> floatWeight(Compilation &compilation,
     from = copy.get();
     compilation.owned.push_back(copy);
   }
-  return OwnWeight{n, k, MatrixRef{from, n, k, kind}};
+  compilation.weights.add(id, {n, k, MatrixRef{from, n, k, kind}});
+  return success();
 }
 
-static FailureOr<OwnWeight> quantizedWeight(lowbit::WeightOp weight) {
+static LogicalResult addQuantizedWeight(Compilation &compilation, int64_t id,
+                                        lowbit::WeightOp weight) {
   auto planes = weight.getPlaneData();
   if (failed(planes))
     return failure();
@@ -54,7 +59,8 @@ static FailureOr<OwnWeight> quantizedWeight(lowbit::WeightOp weight) {
                                         float *out) {
     scheme.dequantizeRows(n, k, data, begin, end, out);
   };
-  return OwnWeight{n, k, std::move(rows)};
+  compilation.weights.add(id, {n, k, std::move(rows)});
+  return success();
 }
 
 /// y = x * W^T with a weight that is not known now.
@@ -117,25 +123,22 @@ LogicalResult execution::lowerLinears(Compilation &compilation) {
   for (lowbit::LinearOp linear : linears) {
     OpBuilder builder(linear);
     Value weight = linear.getWeight();
-    ElementsAttr constant;
-    bool known = matchPattern(weight, m_Constant(&constant)) ||
-                 weight.getDefiningOp<lowbit::WeightOp>();
+    auto quantized = weight.getDefiningOp<lowbit::WeightOp>();
+    bool known = quantized || matchPattern(weight, m_Constant());
     Value result;
     if (known) {
       auto [it, isNew] = idOfWeight.insert({weight, nextId});
       if (isNew) {
         ++nextId;
-        auto own =
-            constant
-                ? floatWeight(compilation, linear, constant)
-                : quantizedWeight(weight.getDefiningOp<lowbit::WeightOp>());
-        if (failed(own))
+        if (failed(quantized
+                       ? addQuantizedWeight(compilation, it->second, quantized)
+                       : addFloatWeight(compilation, it->second, linear)))
           return failure();
-        compilation.weights.add(it->second, std::move(*own));
       }
       result = lowbit::HostLinearOp::create(
           builder, linear.getLoc(), linear.getResult().getType(),
-          linear.getInput(), it->second, /*observed=*/false);
+          linear.getInput(), /*residual=*/Value(), it->second,
+          /*observed=*/false);
     } else if (linear.isQuantized()) {
       return linear.emitError("'")
              << linear.getName()

@@ -12,18 +12,18 @@ using namespace quantopt::execution;
 
 LinearHandler::~LinearHandler() = default;
 
-std::string OwnWeights::run(int64_t id, MatrixRef x, MutableMatrixRef y) {
-  auto it = weights.find(id);
+std::string OwnWeights::run(const LinearCall &call) {
+  auto it = weights.find(call.id);
   if (it == weights.end())
-    return "host_linear " + std::to_string(id) +
+    return "host_linear " + std::to_string(call.id) +
            " has no weight in this module; run it with a handler that knows it";
   const OwnWeight &weight = it->second;
-  if (weight.n != y.cols || weight.k != x.cols)
-    return "host_linear " + std::to_string(id) +
+  if (weight.n != call.y.cols || weight.k != call.x.cols)
+    return "host_linear " + std::to_string(call.id) +
            " has a weight of another shape";
   if (auto *matrix = std::get_if<MatrixRef>(&weight.source))
-    multiplyTransposed(x, *matrix, y);
+    multiplyTransposed(call.x, *matrix, call.y);
   else
-    multiplyTransposed(x, std::get<WeightRows>(weight.source), y);
+    multiplyTransposed(call.x, std::get<WeightRows>(weight.source), call.y);
   return {};
 }

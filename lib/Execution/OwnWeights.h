@@ -25,7 +25,7 @@ struct OwnWeight {
 
 class OwnWeights : public LinearHandler {
 public:
-  std::string run(int64_t id, MatrixRef x, MutableMatrixRef y) override;
+  std::string run(const LinearCall &call) override;
 
   void add(int64_t id, OwnWeight weight) {
     weights.insert({id, std::move(weight)});

@@ -26,14 +26,19 @@ thread_local RunState *execution::currentRun = nullptr;
 //===----------------------------------------------------------------------===//
 
 static void hostLinear(int64_t id, int64_t x, int64_t rows, int64_t k,
-                       int64_t xKind, int64_t y, int64_t n, int64_t yKind) {
+                       int64_t xKind, int64_t residual, int64_t residualKind,
+                       int64_t y, int64_t n, int64_t yKind) {
   RunState *run = currentRun;
   if (!run || !run->linearError.empty())
     return;
+  auto matrix = [&](int64_t data, int64_t columns, int64_t kind) {
+    return MatrixRef{reinterpret_cast<const void *>(data), rows, columns,
+                     FloatKind(kind)};
+  };
   run->linearError = run->handler->run(
-      id,
-      MatrixRef{reinterpret_cast<const void *>(x), rows, k, FloatKind(xKind)},
-      MutableMatrixRef{reinterpret_cast<void *>(y), rows, n, FloatKind(yKind)});
+      {id, matrix(x, k, xKind), matrix(residual, n, residualKind),
+       MutableMatrixRef{reinterpret_cast<void *>(y), rows, n,
+                        FloatKind(yKind)}});
 }
 
 static void contractBuffers(int64_t kinds, int64_t a, int64_t b, int64_t c,
@@ -148,28 +153,30 @@ private:
 } // namespace
 
 FlatSymbolRefAttr HostLinearCalls::getCallee(lowbit::HostLinearOp op) {
-  auto buffer = [](RankedTensorType type) {
-    return MemRefType::get(type.getShape(), type.getElementType());
+  OpBuilder builder(module.getBodyRegion());
+  SmallVector<Type> types = {builder.getI64Type()};
+  auto addBuffer = [&](Value value) {
+    auto type = cast<RankedTensorType>(value.getType());
+    types.push_back(MemRefType::get(type.getShape(), type.getElementType()));
   };
-  MemRefType x = buffer(cast<RankedTensorType>(op.getInput().getType()));
-  MemRefType y = buffer(cast<RankedTensorType>(op.getResult().getType()));
-  FlatSymbolRefAttr &callee = callees[{x, y}];
+  llvm::for_each(op->getOperands(), addBuffer);
+  addBuffer(op.getResult());
+  FunctionType signature = builder.getFunctionType(types, {});
+  FlatSymbolRefAttr &callee = callees[signature];
   if (callee)
     return callee;
   Location loc = op.getLoc();
-  OpBuilder builder(module.getBodyRegion());
   std::string name = "host_linear_" + std::to_string(callees.size() - 1);
-  auto function = func::FuncOp::create(
-      builder, loc, name,
-      builder.getFunctionType({builder.getI64Type(), x, y}, {}));
+  auto function = func::FuncOp::create(builder, loc, name, signature);
   function.setPrivate();
   function->setAttr("passthrough", builder.getStrArrayAttr({"noinline"}));
   Block *body = function.addEntryBlock();
   builder.setInsertionPointToStart(body);
   Words words(builder, loc);
-  Value input = body->getArgument(1), output = body->getArgument(2);
+  Value input = body->getArgument(1), output = body->getArguments().back();
+  int64_t rank = cast<MemRefType>(input.getType()).getRank();
   Value rows = words.constant(1);
-  for (int64_t i = 0; i + 1 < x.getRank(); ++i)
+  for (int64_t i = 0; i + 1 < rank; ++i)
     rows = arith::MulIOp::create(
         builder, loc, rows,
         words.fromIndex(memref::DimOp::create(builder, loc, input, i)));
@@ -178,11 +185,17 @@ FlatSymbolRefAttr HostLinearCalls::getCallee(lowbit::HostLinearOp op) {
     return words.fromIndex(
         memref::DimOp::create(builder, loc, value, rank - 1));
   };
+  auto kind = [&](Value value) {
+    return words.constant(floatKindCode(getElementTypeOrSelf(value)));
+  };
+  Value residual, none = words.constant(0);
+  if (op.getResidual())
+    residual = body->getArgument(2);
   words.call(module, "quantoptHostLinear",
              {body->getArgument(0), words.address(input), rows, last(input),
-              words.constant(floatKindCode(x.getElementType())),
-              words.address(output), last(output),
-              words.constant(floatKindCode(y.getElementType()))});
+              kind(input), residual ? words.address(residual) : none,
+              residual ? kind(residual) : none, words.address(output),
+              last(output), kind(output)});
   func::ReturnOp::create(builder, loc);
   return callee = FlatSymbolRefAttr::get(function);
 }

@@ -30,8 +30,7 @@ public:
 
 private:
   mlir::ModuleOp module;
-  llvm::DenseMap<std::pair<mlir::Type, mlir::Type>, mlir::FlatSymbolRefAttr>
-      callees;
+  llvm::DenseMap<mlir::Type, mlir::FlatSymbolRefAttr> callees; // by signature
 };
 
 /// Replaces a marked contraction on buffers by a call of contract().

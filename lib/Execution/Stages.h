@@ -57,6 +57,10 @@ mlir::LogicalResult prepareModule(Compilation &compilation,
 /// one -> a contraction.
 mlir::LogicalResult lowerLinears(Compilation &compilation);
 
+/// Takes the constant float weight of `linear` as that of host_linear `id`.
+mlir::LogicalResult addFloatWeight(Compilation &compilation, int64_t id,
+                                   lowbit::LinearOp linear);
+
 /// Assertions and out-of-range reads become reports of a failed check.
 mlir::LogicalResult lowerChecks(Compilation &compilation);
 

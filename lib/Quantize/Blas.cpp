@@ -20,6 +20,9 @@ using namespace quantopt;
 extern "C" {
 void dpotrf_(const char *uplo, const blasint *n, double *a, const blasint *lda,
              blasint *info, size_t);
+void dpotrs_(const char *uplo, const blasint *n, const blasint *nrhs,
+             const double *a, const blasint *lda, double *b, const blasint *ldb,
+             blasint *info, size_t);
 void dtrtri_(const char *uplo, const char *diag, const blasint *n, double *a,
              const blasint *lda, blasint *info, size_t, size_t);
 }
@@ -62,6 +65,14 @@ bool quantopt::choleskyLower(double *a, int64_t k) {
   if (k > 0)
     dpotrf_("U", &size, a, &size, &info, 1);
   return info == 0;
+}
+
+void quantopt::solveCholesky(const double *lower, int64_t k, double *rows,
+                             int64_t count) {
+  blasint size = static_cast<blasint>(k), info = 0;
+  blasint rights = static_cast<blasint>(count);
+  if (k > 0 && count > 0)
+    dpotrs_("U", &size, &rights, lower, &size, rows, &size, &info, 1);
 }
 
 bool quantopt::invertLower(double *a, int64_t k) {

@@ -46,6 +46,10 @@ void addSquare(int64_t n, int64_t rows, MatrixView a, float *c,
 /// a = L L^T. False if `a` is not positive definite.
 bool choleskyLower(double *a, int64_t k);
 
+/// Overwrites each row x of `rows` [count, k] with the solution y of y a = x,
+/// for the factor L of a = L L^T that choleskyLower left in `lower`.
+void solveCholesky(const double *lower, int64_t k, double *rows, int64_t count);
+
 /// Overwrites the lower triangle of `a` [k, k] with its inverse. False if it is
 /// singular.
 bool invertLower(double *a, int64_t k);

@@ -5,7 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// What holds whatever the threads do: every point that somebody reaches is
+// What holds whatever the threads do: every point that a leader reaches is
 // served once, with all that stand there, in the order of the samples; nobody
 // passes a point before it is served; no more compute than there are slots.
 //
@@ -41,16 +41,18 @@ void pauseAWhile(std::mt19937 &random) {
     std::this_thread::sleep_for(std::chrono::microseconds(random() % 200));
 }
 
-/// Sends samples along `routes`; serving `failing` fails.
+/// Sends samples along `routes`, the last `followers` of them as followers;
+/// serving `failing` fails.
 Outcome travel(const Routes &routes, unsigned points, unsigned slots,
-               unsigned seed, int failing = -1) {
+               unsigned seed, int failing = -1, unsigned followers = 0) {
   Outcome outcome;
   outcome.present.resize(points);
   outcome.passed.resize(routes.size());
   std::vector<std::atomic<bool>> served(points);
   std::atomic<int> computing = 0, most = 0;
-  Rendezvous rendezvous(points, routes.size(), slots);
-  std::vector<float> marks(routes.size());
+  Rendezvous rendezvous(points, routes.size() - followers, followers, slots);
+  std::atomic<unsigned> leadersLeft = routes.size() - followers;
+  std::vector<unsigned> marks(routes.size());
   auto enter = [&] {
     int now = ++computing, before = most;
     while (before < now && !most.compare_exchange_weak(before, now))
@@ -61,8 +63,6 @@ Outcome travel(const Routes &routes, unsigned points, unsigned slots,
   for (unsigned sample = 0; sample < routes.size(); ++sample)
     threads.emplace_back([&, sample] {
       std::mt19937 random(seed * 1000 + sample);
-      // How many rows it brings says which sample it is.
-      MatrixRef input{&marks[sample], sample + 1, 1, FloatKind::F32};
       pauseAWhile(random);
       rendezvous.participate(sample, [&] {
         enter();
@@ -70,27 +70,28 @@ Outcome travel(const Routes &routes, unsigned points, unsigned slots,
           pauseAWhile(random);
           marks[sample] = point;
           --computing;
-          bool goesOn = rendezvous.meet(point, sample, input);
+          bool goesOn = rendezvous.meet(point, sample);
           enter();
           outcome.passed[sample].push_back(goesOn);
-          EXPECT_TRUE(served[point] || !goesOn) << "passed before it is served";
+          EXPECT_TRUE(served[point] || !goesOn || leadersLeft == 0)
+              << "passed before it is served";
           if (!goesOn)
             break;
         }
+        leadersLeft -= sample < routes.size() - followers;
         --computing;
       });
     });
 
-  outcome.conducted =
-      rendezvous.conduct([&](unsigned point, std::vector<MatrixRef> inputs) {
+  outcome.conducted = rendezvous.conduct(
+      [&](unsigned point, const std::vector<unsigned> &present) {
         EXPECT_EQ(computing, 0) << "a sample computes while a point is served";
         EXPECT_FALSE(served[point]) << "served twice";
         outcome.order.push_back(point);
-        for (const MatrixRef &input : inputs) {
-          // What the sample wrote before it came is seen here.
-          EXPECT_EQ(*static_cast<const float *>(input.data), point);
-          outcome.present[point].push_back(input.rows - 1);
-        }
+        // What the sample wrote before it came is seen here.
+        for (unsigned sample : present)
+          EXPECT_EQ(marks[sample], point);
+        outcome.present[point] = present;
         served[point] = true;
         return static_cast<int>(point) != failing;
       });
@@ -102,7 +103,8 @@ Outcome travel(const Routes &routes, unsigned points, unsigned slots,
 }
 
 /// What the rules say about `routes`, step by step.
-Outcome expected(const Routes &routes, unsigned points) {
+Outcome expected(const Routes &routes, unsigned points,
+                 unsigned followers = 0) {
   Outcome outcome;
   outcome.conducted = true;
   outcome.present.resize(points);
@@ -114,7 +116,7 @@ Outcome expected(const Routes &routes, unsigned points) {
       const std::vector<unsigned> &route = routes[sample];
       while (at[sample] < route.size() && served[route[at[sample]]])
         ++at[sample];
-      if (at[sample] < route.size())
+      if (at[sample] < route.size() && sample < routes.size() - followers)
         lowest = std::min(lowest, route[at[sample]]);
     }
     if (lowest == points)
@@ -129,9 +131,9 @@ Outcome expected(const Routes &routes, unsigned points) {
 }
 
 void expectAsPredicted(const Routes &routes, unsigned points, unsigned slots,
-                       unsigned seed) {
-  Outcome real = travel(routes, points, slots, seed);
-  Outcome rule = expected(routes, points);
+                       unsigned seed, unsigned followers = 0) {
+  Outcome real = travel(routes, points, slots, seed, /*failing=*/-1, followers);
+  Outcome rule = expected(routes, points, followers);
   EXPECT_TRUE(real.conducted);
   EXPECT_EQ(real.order, rule.order);
   EXPECT_EQ(real.present, rule.present);
@@ -170,6 +172,26 @@ TEST(Rendezvous, SamplesThatSkipPointsOrComeAgain) {
         route.push_back(random() % points);
     expectAsPredicted(routes, points, 1 + random() % 4, round);
   }
+}
+
+TEST(Rendezvous, FollowersOnTheSameWay) {
+  for (unsigned slots : {1, 2, 8, 20})
+    expectAsPredicted(Routes(8, {0, 1, 2, 3, 4, 5}), 6, slots, slots, 4);
+}
+
+TEST(Rendezvous, FollowersOnOtherWays) {
+  std::mt19937 random(3);
+  for (unsigned round = 0; round < 60; ++round) {
+    unsigned points = 1 + random() % 6;
+    Routes routes(8);
+    for (std::vector<unsigned> &route : routes)
+      for (unsigned stops = random() % 8; stops > 0; --stops)
+        route.push_back(random() % points);
+    expectAsPredicted(routes, points, 1 + random() % 4, round, 4);
+  }
+  // Nobody leads them anywhere.
+  expectAsPredicted({{}, {}, {0, 1}, {1}}, 2, 2, 4, 2);
+  expectAsPredicted({{1}, {0}, {0, 1}, {0}}, 2, 2, 5, 3);
 }
 
 TEST(Rendezvous, ManySamplesAndFewSlots) {

@@ -14,18 +14,35 @@
 
 namespace quantopt {
 
+/// What stands at a group of linears that read one input. Index i is the i-th
+/// of the samples that came here.
+struct GroupInputs {
+  /// The inputs, given the weights that the client has put before them.
+  llvm::ArrayRef<MatrixRef> inputs;
+  /// The inputs of the float stream; empty where it is not asked for, or where
+  /// a sample took another way in it.
+  llvm::ArrayRef<MatrixRef> floatInputs;
+  /// The values that the result of the only linear of the group is going to be
+  /// added to (a residual connection), in both streams; empty where there are
+  /// none, or no float inputs.
+  llvm::ArrayRef<MatrixRef> residuals, floatResiduals;
+};
+
 /// What is done at the observed linears. Linears go by their index in the list
 /// given to calibrate().
 class CalibrationClient {
 public:
   virtual ~CalibrationClient();
 
-  /// All samples stand at `linears`, which read one input: inputs[i] is that of
-  /// sample i. Called once per group, on the thread that called calibrate(),
-  /// before any multiply() of its members. A failure, which it has reported,
-  /// stops the run.
+  /// Whether every sample is to run a second time, in step with the first, with
+  /// the float weights of the module.
+  virtual bool wantsFloatStream() const { return false; }
+
+  /// All samples stand at `linears`. Called once per group, on the thread that
+  /// called calibrate(), before any multiply() of its members. A failure, which
+  /// it has reported, stops the run.
   virtual mlir::LogicalResult observe(llvm::ArrayRef<unsigned> linears,
-                                      llvm::ArrayRef<MatrixRef> inputs) = 0;
+                                      const GroupInputs &group) = 0;
 
   /// y = x * W^T with what the linear's weight is now. Called from several
   /// threads at once.

@@ -14,6 +14,7 @@
 #ifndef QUANTOPT_EXECUTION_COMPILEDMODULE_H
 #define QUANTOPT_EXECUTION_COMPILEDMODULE_H
 
+#include "quantopt/Dialect/LowBit/IR/LowBit.h"
 #include "quantopt/Formats/HostArray.h"
 #include "quantopt/Runtime/Matrix.h"
 
@@ -23,14 +24,21 @@
 
 namespace quantopt {
 
-/// What runs when compiled code reaches a host_linear. Called on the thread
-/// that called CompiledModule::run().
+/// Compiled code has reached a host_linear.
+struct LinearCall {
+  int64_t id;
+  MatrixRef x;        ///< [m, k]
+  MatrixRef residual; ///< [m, n]; without data where the op has none
+  MutableMatrixRef y; ///< [m, n], to be written
+};
+
+/// What runs then. Called on the thread that called CompiledModule::run().
 class LinearHandler {
 public:
   virtual ~LinearHandler();
-  /// Writes y [m, n] for the input x [m, k] of linear `id`. An error message
-  /// that is not empty makes run() fail, once the rest of the graph has run.
-  virtual std::string run(int64_t id, MatrixRef x, MutableMatrixRef y) = 0;
+  /// Writes call.y. An error message that is not empty makes run() fail, once
+  /// the rest of the graph has run.
+  virtual std::string run(const LinearCall &call) = 0;
 };
 
 struct CompileOptions {
@@ -70,6 +78,10 @@ public:
   /// quantized ones a panel of rows at a time, so that the whole float weight
   /// is never written.
   LinearHandler &ownWeights();
+
+  /// Gives ownWeights() the constant float weight of `linear`, of any module,
+  /// for host_linear `id`, which has none yet. It is read in place.
+  mlir::LogicalResult addOwnWeight(int64_t id, lowbit::LinearOp linear);
 
   /// Kernels that were compiled, and calls of them: equal ops share one.
   unsigned numKernels() const;

@@ -134,6 +134,16 @@ LogicalResult HostLinearOp::verify() {
   if (static_cast<int64_t>(getId()) < 0)
     return emitOpError("takes an id of at least 0, not ")
            << static_cast<int64_t>(getId());
+  if (getResidual()) {
+    auto type = cast<RankedTensorType>(getResidual().getType());
+    auto result = cast<RankedTensorType>(getResult().getType());
+    if (!type.hasStaticShape() || !result.hasStaticShape() ||
+        type.getRank() < 1 ||
+        type.getShape().back() != result.getShape().back() ||
+        type.getNumElements() != result.getNumElements())
+      return emitOpError("has a residual of ")
+             << type << ", which is not rows of " << result;
+  }
   return verifyLeadingDims(*this, cast<RankedTensorType>(getInput().getType()),
                            cast<RankedTensorType>(getResult().getType()));
 }

@@ -88,15 +88,17 @@ public:
     takePeakBytes();
   }
 
+  bool wantsFloatStream() const override { return client.wantsFloatStream(); }
+
   LogicalResult observe(ArrayRef<unsigned> linears,
-                        ArrayRef<MatrixRef> inputs) override {
+                        const GroupInputs &group) override {
     Clock before = Clock::now();
     if (observed.cpu == 0)
       compile = before - start;
     // Every sample waits here, and holds what it still needs.
     int64_t live = poolUse().liveBytes / probed;
     notePeak(std::max(live, lastLive));
-    LogicalResult result = probe(linears, inputs);
+    LogicalResult result = probe(linears, group);
     notePeak(live);
     lastLive = live;
     observed = observed + (Clock::now() - before);
@@ -139,7 +141,7 @@ private:
     return kind;
   }
 
-  LogicalResult probe(ArrayRef<unsigned> linears, ArrayRef<MatrixRef> inputs) {
+  LogicalResult probe(ArrayRef<unsigned> linears, const GroupInputs &group) {
     GroupKind kind = kindOf(linears);
     auto it = llvm::find_if(
         groups, [&](const GroupCost &group) { return group.kind == kind; });
@@ -155,16 +157,31 @@ private:
     if (llvm::any_of(kind, [](const auto &member) {
           return member.second.method == Method::Gptq;
         })) {
-      InputRows rows(inputs);
-      HessianAccumulator hessian(inputs[0].cols);
-      hessian.add(rows.get());
+      addMoments(kind, group);
       cost.perSample = (Clock::now() - begin) * (1.0 / probed);
     }
     begin = Clock::now();
-    LogicalResult result = client.observe(linears, inputs);
+    LogicalResult result = client.observe(linears, group);
     cost.fixed = Clock::now() - begin - cost.perSample * probed;
     groups.push_back(cost);
     return result;
+  }
+
+  /// Once more what the client adds up over the samples.
+  static void addMoments(const GroupKind &kind, const GroupInputs &group) {
+    int64_t k = group.inputs[0].cols;
+    InputRows rows(group.inputs), floats(group.floatInputs);
+    HessianAccumulator(k).add(rows.get());
+    if (floats.get().empty() || llvm::none_of(kind, [](const auto &member) {
+          return member.second.needsFloatStream();
+        }))
+      return;
+    DriftAccumulator(k, k).add({floats.get(), rows.get()}, rows.get());
+    if (group.residuals.empty())
+      return;
+    InputRows residuals(group.residuals), floatResiduals(group.floatResiduals);
+    DriftAccumulator(group.residuals[0].cols, k)
+        .add({floatResiduals.get(), residuals.get()}, rows.get());
   }
 
   QuantizationRun &run;

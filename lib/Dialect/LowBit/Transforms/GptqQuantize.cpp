@@ -36,7 +36,8 @@ struct GptqQuantizePass
 
   void runOnOperation() override {
     auto text = QuantizeOptionText::of(*this);
-    text.give(actOrder, levelTokens, damp, blockSize, refine, minTokens);
+    text.give(actOrder, levelTokens, damp, blockSize, refine, asymmetric,
+              minTokens);
     QuantizeOptions start;
     start.layer.method = Method::Gptq;
     FailureOr<QuantizeOptions> options =

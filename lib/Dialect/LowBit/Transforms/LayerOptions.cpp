@@ -248,6 +248,9 @@ static constexpr Word<Importance> kImportances[] = {
 static constexpr Word<ActOrder> kActOrders[] = {{"none", ActOrder::None},
                                                 {"static", ActOrder::Static},
                                                 {"gar", ActOrder::Gar}};
+static constexpr Word<Asymmetric> kAsymmetrics[] = {{"off", Asymmetric::Off},
+                                                    {"auto", Asymmetric::Auto},
+                                                    {"on", Asymmetric::On}};
 
 #define FIELD(name) [](auto &spec) -> auto & { return spec.name; }
 
@@ -278,6 +281,8 @@ static constexpr LayerOption kOptions[] = {
     integerOption<FIELD(blockSize), 1>("block-size", "a number of at least 1"),
     integerOption<FIELD(refinements), 0, 100>("refine",
                                               "a number from 0 to 100"),
+    wordOption<FIELD(asymmetric), kAsymmetrics>("asymmetric",
+                                                "'off', 'auto' or 'on'"),
     integerOption<FIELD(minTokens), 1>("min-tokens", "a number of at least 1"),
 };
 

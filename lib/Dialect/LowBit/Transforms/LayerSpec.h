@@ -27,6 +27,14 @@ enum class Importance : uint8_t {
   Inputs, ///< the mean square of the input that it multiplies
 };
 
+/// Whether a layer makes up for the drift of the quantized model from the float
+/// one (Quantize/AsymmetricTarget.h).
+enum class Asymmetric : uint8_t {
+  Off,
+  Auto, ///< as far as held-out samples gain from it
+  On,   ///< fully
+};
+
 /// What is done with one layer. The initial values are those of a pass whose
 /// options say nothing.
 struct LayerSpec {
@@ -44,12 +52,17 @@ struct LayerSpec {
   double levelTokens = 0;
   int64_t blockSize = 128;
   int refinements = 0;
+  Asymmetric asymmetric = Asymmetric::Off;
   /// With fewer calibration tokens the layer is rounded to nearest.
   int64_t minTokens = 1;
 
   /// Whether the layer is quantized on calibration data.
   bool needsData() const {
     return method == Method::Gptq || importance == Importance::Inputs;
+  }
+  /// Whether the float model has to run beside the quantized one.
+  bool needsFloatStream() const {
+    return method == Method::Gptq && asymmetric != Asymmetric::Off;
   }
   /// For a layer with `k` inputs that `tokens` rows reached. Layers that read
   /// the same input and have equal factor options share the factorisation.

@@ -38,7 +38,7 @@ struct LowBitQuantizePass
   void runOnOperation() override {
     auto text = QuantizeOptionText::of(*this);
     text.give(method, flat, importance, actOrder, levelTokens, damp, blockSize,
-              refine, minTokens);
+              refine, asymmetric, minTokens);
     FailureOr<QuantizeOptions> start = findPreset(preset, getOperation());
     if (failed(start))
       return signalPassFailure();

@@ -165,6 +165,7 @@ void QuantizationRun::recordShared(unsigned index) {
   row.sharesWeightOf = row.name;
   row.fallback = llvm::formatv("shares the weight of {0}", row.name);
   row.name = layer.name;
+  row.outputDrift.reset(); // its own inputs are others
   row.seconds = 0;
   modelReport.layers[index] = std::move(row);
   progress.advance(layer.name, static_cast<double>(layer.n) * layer.k);

@@ -13,6 +13,8 @@
 
 #include "llvm/Support/FormatVariadic.h"
 
+#include <map>
+
 using namespace mlir;
 using namespace quantopt;
 using namespace quantopt::lowbit;
@@ -31,48 +33,112 @@ QuantizeClient::factorKey(unsigned index, const InputStatistics &inputs) const {
           spec.factorOptions(inputs.meanSquare.size(), inputs.tokens)};
 }
 
-static std::vector<float> makeHessian(ArrayRef<RowBlock> rows, int64_t k,
-                                      double levelTokens) {
+std::vector<unsigned>
+QuantizeClient::layersToSolve(ArrayRef<unsigned> linears,
+                              const InputStatistics &inputs) const {
+  std::vector<unsigned> solved;
+  for (unsigned index : linears) {
+    // Behind a branch the leader may not have been reached, or not yet. Its
+    // spec is the same.
+    unsigned layer = run.plan().layers[index].leader.value_or(index);
+    if (!run.isRecorded(layer) && usesHessian(layer, inputs) &&
+        !llvm::is_contained(solved, layer))
+      solved.push_back(layer);
+  }
+  return solved;
+}
+
+FailureOr<std::optional<QuantizeClient::Targets>>
+QuantizeClient::makeTargets(ArrayRef<unsigned> layers, const GroupInputs &group,
+                            ArrayRef<RowBlock> rows) const {
+  using Result = FailureOr<std::optional<Targets>>;
+  std::vector<unsigned> targeted;
+  llvm::copy_if(layers, std::back_inserter(targeted), [&](unsigned index) {
+    return run.plan().layers[index].spec.needsFloatStream();
+  });
+  if (targeted.empty() || group.floatInputs.empty())
+    return Result(std::nullopt);
+  InputRows floats(group.floatInputs), residuals(group.residuals),
+      floatResiduals(group.floatResiduals);
+  std::vector<WeightValues> weights;
+  std::vector<TargetLinear> linears;
+  for (unsigned index : targeted) {
+    const PlannedLayer &layer = run.plan().layers[index];
+    FailureOr<WeightValues> weight = readWeight(layer.linear);
+    if (failed(weight))
+      return failure();
+    weights.push_back(std::move(*weight));
+    linears.push_back({weights.back().values,
+                       layer.n,
+                       {floatResiduals.get(), residuals.get()},
+                       layer.spec.asymmetric == Asymmetric::On
+                           ? AsymmetricStrength::Whole
+                           : AsymmetricStrength::Judged});
+  }
+  AsymmetricTargets solver({floats.get(), rows}, group.inputs[0].cols, linears);
+  return Result(
+      Targets{std::move(targeted), std::move(weights), std::move(solver)});
+}
+
+/// `rows` with weights that level their sizes, which live in `weights`.
+static std::vector<RowBlock>
+levelRows(ArrayRef<RowBlock> rows, int64_t k, double levelTokens,
+          std::vector<std::vector<float>> &weights) {
   std::vector<RowBlock> blocks(rows.begin(), rows.end());
-  std::vector<std::vector<float>> weights;
   if (levelTokens > 0)
     for (RowBlock &block : blocks)
       block.weights =
           weights.emplace_back(levelingWeights(block, k, levelTokens)).data();
-  HessianAccumulator accumulator(k);
-  accumulator.add(blocks);
-  return accumulator.take();
+  return blocks;
 }
 
-QuantizeClient::Factors
-QuantizeClient::makeFactors(ArrayRef<unsigned> linears, ArrayRef<RowBlock> rows,
-                            const InputStatistics &inputs) const {
-  int64_t k = inputs.meanSquare.size();
-  std::vector<FactorKey> wanted;
-  for (unsigned index : linears) {
-    if (run.isRecorded(index) || !usesHessian(index, inputs))
-      continue;
-    FactorKey key = factorKey(index, inputs);
-    if (!llvm::is_contained(wanted, key))
-      wanted.push_back(key);
+static LogicalResult refuseInputs(const PlannedLayer &layer, StringRef error) {
+  return LinearOp(layer.linear)->emitError("inputs of layer '")
+         << layer.name << "': " << error
+         << " - look for overflow in the model on the calibration data";
+}
+
+LogicalResult QuantizeClient::prepare(ArrayRef<unsigned> solved,
+                                      const GroupInputs &group,
+                                      ArrayRef<RowBlock> rows,
+                                      Shared &shared) const {
+  int64_t k = shared.inputs.meanSquare.size();
+  std::map<double, std::vector<unsigned>> byLevel;
+  for (unsigned index : solved)
+    byLevel[run.plan().layers[index].spec.levelTokens].push_back(index);
+  for (const auto &[level, layers] : byLevel) {
+    std::vector<std::vector<float>> weights;
+    std::vector<RowBlock> leveled = levelRows(rows, k, level, weights);
+    auto targets = makeTargets(layers, group, leveled);
+    if (failed(targets))
+      return failure();
+    std::vector<float> hessian;
+    if (*targets) {
+      if (const std::string &error = (*targets)->solver.error(); !error.empty())
+        return refuseInputs(run.plan().layers[layers[0]], error);
+      hessian = (*targets)->solver.takeHessian();
+      shared.targets.push_back(std::move(**targets));
+    } else {
+      HessianAccumulator accumulator(k);
+      accumulator.add(leveled);
+      hessian = accumulator.take();
+    }
+    std::vector<FactorKey> wanted;
+    for (unsigned index : layers)
+      if (FactorKey key = factorKey(index, shared.inputs);
+          !llvm::is_contained(wanted, key))
+        wanted.push_back(key);
+    for (const FactorKey &key : wanted) {
+      // The last takes H over: with one set of options nothing is copied.
+      bool isLast = &key == &wanted.back();
+      GptqFactor factor = GptqFactor::make(
+          isLast ? std::move(hessian) : hessian, k, key.options);
+      if (!factor.error().empty())
+        return refuseInputs(run.plan().layers[layers[0]], factor.error());
+      shared.factors.emplace_back(key, std::move(factor));
+    }
   }
-  llvm::sort(wanted, [](const FactorKey &a, const FactorKey &b) {
-    return a.levelTokens < b.levelTokens;
-  });
-  Factors factors;
-  std::vector<float> hessian;
-  for (size_t i = 0; i < wanted.size(); ++i) {
-    const auto &[level, options] = wanted[i];
-    if (i == 0 || level != wanted[i - 1].levelTokens)
-      hessian = makeHessian(rows, k, level);
-    // The last of a level takes H over: with one set of options nothing is
-    // copied.
-    bool isLast = i + 1 == wanted.size() || level != wanted[i + 1].levelTokens;
-    factors.emplace_back(
-        wanted[i],
-        GptqFactor::make(isLast ? std::move(hessian) : hessian, k, options));
-  }
-  return factors;
+  return success();
 }
 
 /// Why `inputs` cannot be used; empty if they can.
@@ -86,29 +152,41 @@ static std::string findDefect(const InputStatistics &inputs) {
 }
 
 LogicalResult QuantizeClient::observe(ArrayRef<unsigned> linears,
-                                      ArrayRef<MatrixRef> inputs) {
+                                      const GroupInputs &group) {
+  for (unsigned index : readSince) {
+    LinearOp linear = run.plan().layers[index].linear;
+    releaseConstant(linear.getWeight().getDefiningOp<arith::ConstantOp>());
+  }
+  readSince.clear();
+  if (failed(quantizeGroup(linears, group)))
+    return failure();
+  if (group.floatInputs.empty())
+    return success();
+  for (unsigned index : linears)
+    if (failed(noteDrift(index, group)))
+      return failure();
+  readSince.assign(linears.begin(), linears.end());
+  return success();
+}
+
+LogicalResult QuantizeClient::quantizeGroup(ArrayRef<unsigned> linears,
+                                            const GroupInputs &group) {
   if (llvm::all_of(linears,
                    [&](unsigned index) { return run.isRecorded(index); }))
     return success();
   Seconds start = wallSeconds();
-  int64_t k = inputs[0].cols;
-  InputRows rows(inputs);
+  int64_t k = group.inputs[0].cols;
+  InputRows rows(group.inputs);
   InputStatistics statistics = {countLiveRows(rows.get(), k),
                                 meanSquares(rows.get(), k)};
-  auto refuse = [&](StringRef error) {
-    const PlannedLayer &layer = run.plan().layers[linears[0]];
-    return LinearOp(layer.linear)->emitError("inputs of layer '")
-           << layer.name << "': " << error
-           << " - look for overflow in the model on the calibration data";
-  };
   if (std::string error = findDefect(statistics); !error.empty())
-    return refuse(error);
-  Factors factors = makeFactors(linears, rows.get(), statistics);
-  for (const auto &[key, factor] : factors)
-    if (!factor.error().empty())
-      return refuse(factor.error());
+    return refuseInputs(run.plan().layers[linears[0]], error);
+  std::vector<unsigned> solved = layersToSolve(linears, statistics);
+  Shared shared = {std::move(statistics), {}, {}};
+  if (failed(prepare(solved, group, rows.get(), shared)))
+    return failure();
   for (unsigned index : linears) {
-    if (failed(quantize(index, factors, statistics, start)))
+    if (failed(quantize(index, shared, start)))
       return failure();
     // What is shared counts for the first of those that share it.
     start = wallSeconds();
@@ -116,16 +194,14 @@ LogicalResult QuantizeClient::observe(ArrayRef<unsigned> linears,
   return success();
 }
 
-LogicalResult QuantizeClient::quantize(unsigned index, const Factors &factors,
-                                       const InputStatistics &inputs,
+LogicalResult QuantizeClient::quantize(unsigned index, const Shared &shared,
                                        Seconds start) {
   const PlannedLayer &layer = run.plan().layers[index];
+  const InputStatistics &inputs = shared.inputs;
   if (run.isRecorded(index))
     return success();
   if (layer.leader) {
-    // Behind a branch the leader may not have been reached, or not yet. Its
-    // spec is the same, so that what it needs is there.
-    if (failed(quantize(*layer.leader, factors, inputs, start)))
+    if (failed(quantize(*layer.leader, shared, start)))
       return failure();
     run.recordShared(index);
     return success();
@@ -139,11 +215,68 @@ LogicalResult QuantizeClient::quantize(unsigned index, const Factors &factors,
                           inputs.tokens, layer.spec.minTokens);
     return quantizeByRounding(run, index, inputs, why, start);
   }
-  auto it = llvm::find_if(factors, [&](const auto &entry) {
+  auto factor = llvm::find_if(shared.factors, [&](const auto &entry) {
     return entry.first == factorKey(index, inputs);
   });
-  assert(it != factors.end() && "a factor for every member");
-  return quantizeByGptq(run, index, it->second, inputs, start);
+  assert(factor != shared.factors.end() && "a factor for every member");
+  std::optional<TargetWeight> target;
+  for (const Targets &targets : shared.targets)
+    if (auto it = llvm::find(targets.layers, index);
+        it != targets.layers.end()) {
+      size_t at = it - targets.layers.begin();
+      target = {targets.solver.weights(at), targets.solver.strength(at)};
+    }
+  return quantizeByGptq(run, index, factor->second, inputs, start, target);
+}
+
+bool QuantizeClient::wantsFloatStream() const {
+  return llvm::any_of(run.plan().layers, [](const PlannedLayer &layer) {
+    return layer.spec.needsFloatStream();
+  });
+}
+
+/// Rows of the inputs of a group, by which the drift of its outputs is judged.
+static constexpr int64_t kDriftRows = 256;
+
+/// About kDriftRows of `inputs` in f32, evenly spread.
+static std::vector<float> pickRows(ArrayRef<MatrixRef> inputs) {
+  int64_t total = 0, k = inputs[0].cols;
+  for (const MatrixRef &input : inputs)
+    total += input.rows;
+  // Not the first of each sample: it is often like no other.
+  int64_t stride = std::max<int64_t>(1, total / kDriftRows), next = stride / 2;
+  std::vector<float> picked;
+  for (const MatrixRef &input : inputs) {
+    for (; next < input.rows; next += stride) {
+      picked.resize(picked.size() + k);
+      widen(input.kind,
+            static_cast<const char *>(input.data) +
+                next * k * byteWidth(input.kind),
+            k, &picked[picked.size() - k]);
+    }
+    next -= input.rows;
+  }
+  return picked;
+}
+
+LogicalResult QuantizeClient::noteDrift(unsigned index,
+                                        const GroupInputs &group) {
+  const PlannedLayer &layer = run.plan().layers[index];
+  std::vector<float> x = pickRows(group.inputs),
+                     floatX = pickRows(group.floatInputs);
+  int64_t rows = x.size() / layer.k;
+  std::vector<float> y(rows * layer.n), floatY(rows * layer.n);
+  FailureOr<WeightValues> weight = readWeight(layer.linear);
+  if (failed(weight))
+    return failure();
+  multiply(index, {x.data(), rows, layer.k}, {y.data(), rows, layer.n});
+  multiplyTransposed({floatX.data(), rows, layer.k},
+                     MatrixRef{weight->values.data(), layer.n, layer.k},
+                     {floatY.data(), rows, layer.n});
+  RowBlock quantized = {y.data(), rows}, floats = {floatY.data(), rows};
+  run.report().layers[index].outputDrift =
+      relativeDrift({{&floats, 1}, {&quantized, 1}}, layer.n);
+  return success();
 }
 
 void QuantizeClient::multiply(unsigned index, MatrixRef x, MutableMatrixRef y) {

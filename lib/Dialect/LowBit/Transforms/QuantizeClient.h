@@ -11,19 +11,21 @@
 #include "QuantizeLayer.h"
 
 #include "quantopt/Calibration/Calibrate.h"
-#include "quantopt/Quantize/Hessian.h"
+#include "quantopt/Quantize/AsymmetricTarget.h"
 
 namespace quantopt::lowbit {
 
 /// Quantizes each group of linears when all samples stand at it, each member as
 /// its spec says. What the members need of the inputs is computed once for all:
-/// H only if one of them needs it, a factorisation for each set of options.
+/// H only if one of them needs it, a factorisation for each set of options, the
+/// drift from the float model if one makes up for it.
 class QuantizeClient : public CalibrationClient {
 public:
   explicit QuantizeClient(QuantizationRun &run) : run(run) {}
 
+  bool wantsFloatStream() const override;
   mlir::LogicalResult observe(llvm::ArrayRef<unsigned> linears,
-                              llvm::ArrayRef<MatrixRef> inputs) override;
+                              const GroupInputs &group) override;
   void multiply(unsigned index, MatrixRef x, MutableMatrixRef y) override;
 
 private:
@@ -37,15 +39,43 @@ private:
   using Factors = std::vector<std::pair<FactorKey, GptqFactor>>;
 
   FactorKey factorKey(unsigned index, const InputStatistics &inputs) const;
+  /// Stand-ins for the weights of some layers.
+  struct Targets {
+    std::vector<unsigned> layers;
+    std::vector<WeightValues> weights;
+    AsymmetricTargets solver;
+  };
+
+  /// What the linears of a group share that GPTQ is going to solve.
+  struct Shared {
+    InputStatistics inputs;
+    Factors factors;
+    std::vector<Targets> targets;
+  };
+
+  mlir::LogicalResult quantizeGroup(llvm::ArrayRef<unsigned> linears,
+                                    const GroupInputs &group);
   /// Whether the layer is quantized by GPTQ on these inputs.
   bool usesHessian(unsigned index, const InputStatistics &inputs) const;
-  Factors makeFactors(llvm::ArrayRef<unsigned> linears,
-                      llvm::ArrayRef<RowBlock> rows,
-                      const InputStatistics &inputs) const;
-  mlir::LogicalResult quantize(unsigned index, const Factors &factors,
-                               const InputStatistics &inputs, Seconds start);
+  /// The layers that GPTQ is going to solve for `linears`, each once.
+  std::vector<unsigned> layersToSolve(llvm::ArrayRef<unsigned> linears,
+                                      const InputStatistics &inputs) const;
+  /// Computes all of it.
+  mlir::LogicalResult prepare(llvm::ArrayRef<unsigned> solved,
+                              const GroupInputs &group,
+                              llvm::ArrayRef<RowBlock> rows,
+                              Shared &shared) const;
+  mlir::FailureOr<std::optional<Targets>>
+  makeTargets(llvm::ArrayRef<unsigned> layers, const GroupInputs &group,
+              llvm::ArrayRef<RowBlock> rows) const;
+  mlir::LogicalResult quantize(unsigned index, const Shared &shared,
+                               Seconds start);
+
+  mlir::LogicalResult noteDrift(unsigned index, const GroupInputs &group);
 
   QuantizationRun &run;
+  /// Layers whose float weights have been read since the last group.
+  std::vector<unsigned> readSince;
 };
 
 } // namespace quantopt::lowbit

@@ -101,14 +101,15 @@ LogicalResult quantizeByRounding(QuantizationRun &run, unsigned index,
 
 LogicalResult quantizeByGptq(QuantizationRun &run, unsigned index,
                              const GptqFactor &factor,
-                             const InputStatistics &inputs, Seconds start) {
+                             const InputStatistics &inputs, Seconds start,
+                             const std::optional<TargetWeight> &target) {
   const PlannedLayer &layer = run.plan().layers[index];
   FailureOr<WeightValues> weight = readWeight(layer.linear);
   if (failed(weight))
     return failure();
-  GptqResult result =
-      quantizeGptq(weight->values, layer.n, layer.k, layer.spec.scheme, factor,
-                   layer.spec.gptqOptions());
+  GptqResult result = quantizeGptq(
+      target ? std::span<const float>(target->values) : weight->values, layer.n,
+      layer.k, layer.spec.scheme, factor, layer.spec.gptqOptions());
   if (!result.error.empty())
     return refuse(layer, result.error);
   LayerReport row;
@@ -118,6 +119,8 @@ LogicalResult quantizeByGptq(QuantizationRun &run, unsigned index,
   row.relativeError = result.relativeError();
   row.rtnRelativeError = result.roundToNearestRelativeError();
   row.damp = result.damp;
+  if (target)
+    row.asymmetricStrength = target->strength;
   row.deadColumns = result.deadColumns;
   row.fallback = result.fallback;
   if (result.keptRoundToNearest && row.fallback.empty())

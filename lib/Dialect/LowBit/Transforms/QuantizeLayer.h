@@ -34,12 +34,18 @@ mlir::LogicalResult quantizeByRounding(QuantizationRun &run, unsigned index,
                                        const InputStatistics &inputs,
                                        llvm::StringRef why, Seconds start);
 
+/// An asymmetric target that stands in for a weight.
+struct TargetWeight {
+  std::vector<float> values; ///< [n, k]
+  double strength = 0;
+};
+
 /// Quantizes layer `index` by GPTQ; `factor` belongs to `inputs` and to the
 /// factor options of its spec.
 mlir::LogicalResult quantizeByGptq(QuantizationRun &run, unsigned index,
                                    const GptqFactor &factor,
-                                   const InputStatistics &inputs,
-                                   Seconds start);
+                                   const InputStatistics &inputs, Seconds start,
+                                   const std::optional<TargetWeight> &target);
 
 /// Rounds every layer that is not recorded yet, without data.
 mlir::LogicalResult quantizeRestWithoutData(QuantizationRun &run,

@@ -11,9 +11,6 @@
 #include "QuantizeClient.h"
 
 #include "quantopt/Dialect/LowBit/IR/BlobData.h"
-#include "quantopt/Runtime/Pages.h"
-
-#include "mlir/Dialect/Arith/IR/Arith.h"
 
 #include <thread>
 
@@ -52,14 +49,7 @@ findSamples(func::FuncOp entry, const QuantizeOptions &options) {
 
 /// Lets go of the pages of all constants: MlirOptMain scans the whole input
 /// file once, and calibration reads each weight again when its turn comes.
-static void releaseConstants(ModuleOp module) {
-  module.walk([](arith::ConstantOp constant) {
-    auto attr = dyn_cast<DenseResourceElementsAttr>(constant.getValue());
-    AsmResourceBlob *blob = attr ? attr.getRawHandle().getBlob() : nullptr;
-    if (blob)
-      releasePages(blob->getData().data(), blob->getData().size());
-  });
-}
+static void releaseConstants(ModuleOp module) { module.walk(releaseConstant); }
 
 static unsigned numThreads(const QuantizeOptions &options) {
   return options.threads ? options.threads

@@ -12,6 +12,7 @@
 #include "quantopt/Dialect/LowBit/IR/BlobData.h"
 #include "quantopt/Dialect/LowBit/Transforms/FindLinears.h"
 #include "quantopt/Runtime/Matrix.h"
+#include "quantopt/Runtime/Pages.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
@@ -202,6 +203,13 @@ FailureOr<WeightValues> readWeight(LinearOp linear) {
   }
   weight.values = weight.storage;
   return weight;
+}
+
+void releaseConstant(arith::ConstantOp constant) {
+  auto attr = dyn_cast<DenseResourceElementsAttr>(constant.getValue());
+  AsmResourceBlob *blob = attr ? attr.getRawHandle().getBlob() : nullptr;
+  if (blob)
+    releasePages(blob->getData().data(), blob->getData().size());
 }
 
 } // namespace quantopt::lowbit

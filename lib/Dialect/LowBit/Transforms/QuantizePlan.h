@@ -13,6 +13,8 @@
 #include "quantopt/Dialect/LowBit/IR/LowBit.h"
 #include "quantopt/Dialect/LowBit/Transforms/Report.h"
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
+
 namespace quantopt::lowbit {
 
 /// A linear that is going to be quantized.
@@ -49,6 +51,9 @@ struct WeightValues {
 /// Reads the weight of `linear`. Fails with a diagnostic that names the layer
 /// if its data is missing.
 mlir::FailureOr<WeightValues> readWeight(LinearOp linear);
+
+/// Lets go of the pages of a constant's data until they are read again.
+void releaseConstant(mlir::arith::ConstantOp constant);
 
 } // namespace quantopt::lowbit
 

@@ -34,6 +34,8 @@ json::Value toJSON(const LayerReport &layer) {
                       {"relative_error", layer.relativeError},
                       {"rtn_relative_error", layer.rtnRelativeError},
                       {"damp", layer.damp},
+                      {"asymmetric_strength", layer.asymmetricStrength},
+                      {"output_drift", layer.outputDrift},
                       {"dead_columns", layer.deadColumns},
                       {"fallback", textOrNull(layer.fallback)},
                       {"shares_weight_of", textOrNull(layer.sharesWeightOf)},
@@ -51,6 +53,8 @@ bool fromJSON(const json::Value &value, LayerReport &layer, json::Path path) {
       !map.map("relative_error", layer.relativeError) ||
       !map.map("rtn_relative_error", layer.rtnRelativeError) ||
       !map.map("damp", layer.damp) ||
+      !map.map("asymmetric_strength", layer.asymmetricStrength) ||
+      !map.map("output_drift", layer.outputDrift) ||
       !map.map("dead_columns", layer.deadColumns) ||
       !map.map("fallback", fallback) ||
       !map.map("shares_weight_of", sharesWeightOf) ||

@@ -83,7 +83,9 @@ def LowBit_HostLinearOp : LowBit_Op<"host_linear", [
     The form in which compiled code calls a linear layer: `id` tells the host
     which one, [..., K] goes in and [..., n] comes out. With `observed` the host
     sees the input as a side effect (calibration), so that the op stays even
-    where nobody uses its result.
+    where nobody uses its result. It can be shown a `residual` as well: the
+    value that the result is going to be added to, in any shape of the same
+    rows of n.
 
     Example:
     ```mlir
@@ -91,9 +93,13 @@ def LowBit_HostLinearOp : LowBit_Op<"host_linear", [
         : tensor<1x128x576xf32> -> tensor<1x128x192xf32>
     ```
   }];
-  let arguments = (ins LowBit_Tensor:$input, I64Attr:$id, UnitAttr:$observed);
+  let arguments = (ins LowBit_Tensor:$input, Optional<LowBit_Tensor>:$residual,
+                   I64Attr:$id, UnitAttr:$observed);
   let results = (outs LowBit_Tensor:$result);
-  let assemblyFormat = "$input attr-dict `:` type($input) `->` type($result)";
+  let assemblyFormat = [{
+    $input (`residual` $residual^)? attr-dict `:` type($input)
+    (`,` type($residual)^)? `->` type($result)
+  }];
   let hasVerifier = 1;
 }
 

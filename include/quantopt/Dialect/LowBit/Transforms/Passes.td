@@ -135,6 +135,11 @@ class QuantizePass<string arg> : Pass<arg, "::mlir::ModuleOp"> {
                 "rounds after GPTQ of codes and scales found anew group by group, "
                 "of a least-squares fit of the scales, and of coordinate descent "
                 "on the codes (0)">,
+    LayerOption<"asymmetric", "asymmetric",
+                "every sample runs a second time with the float weights, and a "
+                "layer makes up for what has drifted before it: off, auto (as far "
+                "as the second half of the samples confirms what the first half "
+                "says) or on (off)">,
     LayerOption<"minTokens", "min-tokens",
                 "a layer that fewer calibration tokens reach is rounded to "
                 "nearest, weighted by its inputs (1)">,

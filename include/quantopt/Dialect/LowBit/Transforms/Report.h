@@ -24,13 +24,19 @@ struct LayerReport {
   std::string method;       ///< that the codes come from
   int64_t tokens = 0;       ///< rows of calibration inputs, less those all zero
   double bitsPerWeight = 0; ///< metadata counted
-  /// "outputs": ||(Q - W) X||^2 / ||W X||^2 on the calibration inputs;
+  /// "outputs": ||(Q - W) X||^2 / ||W X||^2 on the calibration inputs, where W
+  /// is what was quantized: the asymmetric target if there is one;
   /// "importance": the same as if the inputs did not hang together;
   /// "weights": ||Q - W||^2 / ||W||^2.
   std::string errorMeasure;
   double relativeError = 0;
   double rtnRelativeError = 0; ///< of plain round-to-nearest on the same data
   double damp = 0;
+  /// How much of the step to the asymmetric target was taken.
+  std::optional<double> asymmetricStrength;
+  /// ||yq - yf||^2 / ||yf||^2 of this layer's results in the quantized and in
+  /// the float model, where both ran.
+  std::optional<double> outputDrift;
   int64_t deadColumns = 0;
   std::string fallback; ///< empty, or why the codes are not the method's own
   std::string sharesWeightOf; ///< the layer that stores it, or empty
