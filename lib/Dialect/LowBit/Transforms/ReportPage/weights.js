@@ -4,42 +4,62 @@
 // The weights of a layer over their grid.
 
 /**
- * `axis.bins` as bars between `axis.from` and `axis.to`, `axis.grid` as lines
- * over them; `axis.stored`, where there is one, as the share of each value.
+ * The values of a grid in rising order, each once: {value, share, width}, where
+ * `share` is how much is stored at it (undefined if the axis does not say) and
+ * `width` the stretch of the axis that is nearest to it.
  */
-function histogram(host, axis, title, xText, describeBin) {
+function gridValues(axis) {
+  const shares = new Map();
+  axis.grid.forEach((value, code) => {
+    const share = axis.stored?.[code];
+    shares.set(value, share === undefined ? undefined : (shares.get(value) || 0) + share);
+  });
+  const values = [...shares].sort((a, b) => a[0] - b[0]).map(([value, share]) => ({value, share}));
+  values.forEach((entry, i) => {
+    const left = values[i - 1] || values[i], right = values[i + 1] || values[i];
+    // The first and the last reach as far outwards as inwards.
+    entry.width = (right.value - left.value) / (left === entry || right === entry ? 1 : 2);
+  });
+  return values;
+}
+
+/** The bars of a histogram, and over them its grid as lines. */
+function histogram(host, axis, title, xText) {
   const area = make('div', {class: 'chart'});
   host.append(make('h3', {}, title), area);
+  const grid = gridValues(axis);
+  const from = Math.min(axis.from, grid[0].value), to = Math.max(axis.to, grid.at(-1).value);
+  // Equal weights have bins without width.
+  const step = (axis.to - axis.from || to - from || 1) / axis.bins.length;
+  // Shares for each unit of x, so that bars and dots compare.
+  const bars = axis.bins.map((share, i) => ({left: axis.from + i * step, density: share / step}));
+  const dots = grid.filter(({share, width}) => share !== undefined && width > 0)
+                   .map(({value, share, width}) => ({value, density: share / width}));
+  const top = Math.max(...bars.map(bar => bar.density), ...dots.map(dot => dot.density));
+  const isDense = grid.length > 64;
   redrawn(area, () => {
     const {svg, box} = plot(area, 240, title);
     box.left = 8;
-    const from = Math.min(axis.from, ...axis.grid), to = Math.max(axis.to, ...axis.grid);
     const x = linear(from, to, box.left, box.right);
-    // Equal weights have bins without width.
-    const step = (axis.to - axis.from || to - from || 1) / axis.bins.length;
-    const gap = axis.grid.length > 1 ? (axis.grid.at(-1) - axis.grid[0]) / (axis.grid.length - 1) : step;
-    // Both as shares for each unit of x, so that their heights compare.
-    const between = axis.grid.map((_, i) => axis.grid.length < 2 ? gap
-        : (axis.grid[Math.min(i + 1, axis.grid.length - 1)] - axis.grid[Math.max(i - 1, 0)]) /
-          (i === 0 || i === axis.grid.length - 1 ? 1 : 2) || gap);
-    const stored = (axis.stored || []).map((share, i) => share / between[i]);
-    const top = Math.max(...axis.bins.map(share => share / step), ...stored);
     const y = linear(0, top * 1.05, box.bottom, box.top);
-    const many = axis.grid.length > 64;
-    for (const value of axis.grid)
-      svg.append(make('line', {class: 'axis', x1: x(value), x2: x(value), y1: many ? box.bottom - 8 : box.top, y2: box.bottom}));
-    axis.bins.forEach((share, i) => {
-      if (share) svg.append(make('rect', {x: x(axis.from + i * step) + .5, y: y(share / step), fill: 'var(--bars)', 'fill-opacity': .85,
-                                          width: Math.max(.5, x(step) - x(0) - 1), height: box.bottom - y(share / step)}));
-    });
-    stored.forEach((density, i) => {
-      const at = x(axis.grid[i]);
-      svg.append(make('line', {stroke: 'var(--high)', 'stroke-width': many ? 1 : 2, x1: at, x2: at, y1: box.bottom, y2: y(density)}));
-      if (!many) svg.append(make('path', {d: mark(0, at, y(density), 3), fill: 'var(--high)'}));
-    });
-    if (!stored.length && !many)
-      for (const value of axis.grid)
-        svg.append(make('line', {stroke: 'var(--high)', 'stroke-width': 1.5, x1: x(value), x2: x(value), y1: box.bottom - 10, y2: box.bottom + 4}));
+    const line = (value, y1, y2, attributes) => make('line', {x1: x(value), x2: x(value), y1, y2, ...attributes});
+    const strong = {stroke: 'var(--high)', 'stroke-width': isDense ? 1 : 2};
+    for (const {value} of grid)
+      svg.append(line(value, isDense ? box.bottom - 8 : box.top, box.bottom, {class: 'axis'}));
+    for (const {left, density} of bars)
+      if (density > 0)
+        svg.append(make('rect', {x: x(left) + .5, y: y(density), width: Math.max(.5, x(left + step) - x(left) - 1),
+                                 height: box.bottom - y(density), fill: 'var(--bars)', 'fill-opacity': .85}));
+    if (isDense && dots.length)
+      svg.append(make('path', {d: `M${dots.map(({value, density}) => `${x(value).toFixed(1)} ${y(density).toFixed(1)}`).join('L')}`,
+                               fill: 'none', ...strong}));
+    else
+      for (const {value, density} of dots)
+        svg.append(line(value, box.bottom, y(density), strong),
+                   make('path', {d: mark(0, x(value), y(density), 3), fill: 'var(--high)'}));
+    if (!dots.length)
+      for (const {value} of grid)
+        svg.append(line(value, box.bottom - 10, box.bottom + 4, strong));
     svg.append(make('line', {class: 'axis', x1: box.left, x2: box.right, y1: box.bottom, y2: box.bottom}));
     drawColumns({svg, box}, x, ticks(from, to, (box.right - box.left) / 60).map(value => [value, short(value)]), xText);
     area.replaceChildren(svg);
