@@ -352,3 +352,18 @@ func.func @main(%x: {x}) -> {y} {{
     assert layers["quantized alone"]["asymmetric_strength"] is None
     # It shares the weight of the first.
     assert layers["after"]["output_drift"] is None
+
+
+def test_drift_is_measured_where_asked_for(tmp_path):
+    weights, samples = _model()
+    plain, _ = quantize(tmp_path, weights, samples, "bits=3 group-size=16")
+    read, layers = quantize(tmp_path, weights, samples, "bits=3 group-size=16 drift=true")
+    for name in weights:
+        assert (read[name].codes == plain[name].codes).all()
+        assert layers[name]["asymmetric_strength"] is None
+    yq, yf = (
+        samples.astype(np.float64) @ w.T for w in (read["first"].dequantized(), weights["first"])
+    )
+    drift = ((yq - yf) ** 2).sum() / (yf**2).sum()
+    assert layers["first"]["output_drift"] == pytest.approx(drift, rel=1e-3)
+    assert layers["last"]["output_drift"] > drift

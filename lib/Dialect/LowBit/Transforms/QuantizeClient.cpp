@@ -230,9 +230,10 @@ LogicalResult QuantizeClient::quantize(unsigned index, const Shared &shared,
 }
 
 bool QuantizeClient::wantsFloatStream() const {
-  return llvm::any_of(run.plan().layers, [](const PlannedLayer &layer) {
-    return layer.spec.needsFloatStream();
-  });
+  return run.options().drift ||
+         llvm::any_of(run.plan().layers, [](const PlannedLayer &layer) {
+           return layer.spec.needsFloatStream();
+         });
 }
 
 /// Rows of the inputs of a group, by which the drift of its outputs is judged.

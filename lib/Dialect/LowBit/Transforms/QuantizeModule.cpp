@@ -111,9 +111,9 @@ LogicalResult quantizeModule(ModuleOp module, StringRef method,
   FailureOr<QuantizePlan> plan = planQuantization(module, options);
   if (failed(plan))
     return failure();
-  bool needsData = llvm::any_of(plan->layers, [](const PlannedLayer &layer) {
-    return layer.spec.needsData();
-  });
+  bool needsData = options.drift || llvm::any_of(plan->layers, [](auto &layer) {
+                     return layer.spec.needsData();
+                   });
   auto entry = module.lookupSymbol<func::FuncOp>(options.entry);
   std::optional<CalibrationSamples> samples;
   if (needsData) {
@@ -132,7 +132,8 @@ LogicalResult quantizeModule(ModuleOp module, StringRef method,
     return dryRun(module, run, data, numThreads(options));
   if (!options.checkpoint.empty() && failed(resume(run, module, data)))
     return failure();
-  if (samples && !run.isFinished() && failed(quantizeOn(*samples, run, module)))
+  if (samples && (options.drift || !run.isFinished()) &&
+      failed(quantizeOn(*samples, run, module)))
     return failure();
   // Without data that is every layer; with it, those that stand behind a
   // branch that no sample took.

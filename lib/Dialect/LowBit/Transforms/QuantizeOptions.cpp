@@ -106,6 +106,7 @@ FailureOr<QuantizeOptions> parseQuantizeOptions(const QuantizeOptionText &text,
   options.threads = text.threads;
   options.checkpoint = text.checkpoint;
   options.dryRun = text.dryRun;
+  options.drift = text.drift;
   if (!text.report.empty())
     if (std::string why = whyNotWritable(text.report); !why.empty())
       return badValue(module, "report", text.report)

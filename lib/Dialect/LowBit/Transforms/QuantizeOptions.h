@@ -23,7 +23,7 @@ struct QuantizeOptionText {
   std::string tied, entry, recipe, report, progress, calibration, samples;
   unsigned threads = 0;
   std::string checkpoint;
-  bool dryRun = false;
+  bool dryRun = false, drift = false;
 
   /// From a pass whose tablegen options are those of QuantizePass.
   template <typename PassT> static QuantizeOptionText of(const PassT &pass) {
@@ -44,6 +44,7 @@ struct QuantizeOptionText {
     text.threads = pass.threads;
     text.checkpoint = pass.checkpoint;
     text.dryRun = pass.dryRun;
+    text.drift = pass.drift;
     return text;
   }
 
@@ -78,6 +79,7 @@ struct QuantizeOptions {
   unsigned threads = 0;   ///< 0: one per core
   std::string checkpoint; ///< a folder, or empty
   bool dryRun = false;
+  bool drift = false; ///< measure LayerReport::outputDrift
 };
 
 /// Reads `text` and the recipe that it names. What is done with a layer is,

@@ -51,8 +51,22 @@ static void writeLevels(raw_ostream &os) {
 }
 
 static void writeDrift(const ModelReport &report, raw_ostream &os) {
-  os << "<p>How far the output of each layer has moved from the float model's "
-        "was not measured in this run.</p>\n";
+  const LayerReport *last = nullptr;
+  for (const LayerReport &layer : report.layers)
+    if (layer.outputDrift)
+      last = &layer;
+  if (!last) {
+    os << "<p>How far the output of each layer is from the float model's was "
+          "not measured. The option <code>drift=true</code> does it, for the "
+          "time of a second forward pass.</p>\n";
+    return;
+  }
+  os << "<p>How far the output of each layer is from the float model's on the "
+        "calibration data, with everything before it quantized too: "
+        "‖y′ − y‖² / ‖y‖². Errors of single layers add up here, or "
+        "cancel. At the last layer, "
+     << nameHtml(last->name) << ", it is <b>" << shortNumber(*last->outputDrift)
+     << "</b>.</p>\n";
 }
 
 static void writeSkipped(const ModelReport &report, raw_ostream &os) {

@@ -23,6 +23,11 @@ std::vector<TableColumn> tableColumns(const ModelReport &report) {
        [](auto &layer) { return shortNumber(layer.rtnRelativeError); }},
       {"ratio", "ratio", "",
        [](auto &layer) { return formatv("{0:F3}", errorRatio(layer)).str(); }},
+      {"drift", "output_drift", "",
+       [](auto &layer) {
+         return layer.outputDrift ? shortNumber(*layer.outputDrift) : "";
+       },
+       [](auto &layer) { return layer.outputDrift.has_value(); }},
       {"bits", "bits_per_weight", "",
        [](auto &layer) {
          return formatv("{0:F3}", layer.bitsPerWeight).str();

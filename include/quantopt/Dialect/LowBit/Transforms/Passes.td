@@ -166,6 +166,9 @@ class QuantizePass<string arg> : Pass<arg, "::mlir::ModuleOp"> {
     Option<"dryRun", "dry-run", "bool", /*default=*/"false",
            "quantize nothing; say what would be done with every layer, and what "
            "size, time and memory to expect, from a small part of the run">,
+    Option<"drift", "drift", "bool", /*default=*/"false",
+           "report how far the output of each layer moves from the float "
+           "model's, which runs beside for it (as asymmetric=auto lets it)">,
     Option<"checkpoint", "checkpoint", "std::string", /*default=*/"",
            "folder to keep solved layers in; a run that was killed goes on from "
            "there when it is started again">,
