@@ -32,14 +32,18 @@ class Files:
 
 
 class LanguageModel:
-    """Judged by perplexity and the KL divergence from the float model."""
+    """Judged by perplexity and the KL divergence from the float model.
+
+    `options` are added to those of every method.
+    """
 
     figures = ("perplexity", "kl_divergence", "same_top1")
     judge = "kl_divergence"
 
-    def __init__(self, title: str, about: str, group: int, windows: int | None, prepare):
+    def __init__(self, title: str, about: str, group: int, windows: int | None, prepare,
+                 options: str = ""):  # fmt: skip
         self.title, self.about, self.group = title, about, group
-        self.windows, self.prepare = windows, prepare
+        self.windows, self.prepare, self.options = windows, prepare, options
 
     def evaluate(self, files: Files, quantized: Path) -> dict:
         out = scratch() / "measured.json"
@@ -56,7 +60,7 @@ class Encoder:
 
     def __init__(self, name: str, title: str, about: str, figures: tuple[str, ...]):
         self.name, self.title, self.about, self.figures = name, title, about, figures
-        self.group = 64
+        self.group, self.options = 64, ""
 
     def prepare(self) -> Files:
         folder = WORK / self.name
@@ -148,8 +152,8 @@ SUBJECTS = {
         "Llama tiny1m, group 32",
         "A Llama of one million parameters (layers of 128 and 352) on TinyStories, 160 windows of "
         "128 tokens; calibrated on 128 windows of a text that shares paragraphs with the test, as "
-        "in the published figures.",
-        32, None, _tiny1m),
+        "in the published figures. The head stays in float, as other tools leave it.",
+        32, None, _tiny1m, options=" skip=lm_head"),
     "minilm": Encoder(
         "minilm", "all-MiniLM-L6-v2, weights never quantized",
         "Sentence encoder, 6 layers of 384 and 1536. Error of the last hidden state on 64 "

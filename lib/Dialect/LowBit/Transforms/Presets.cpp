@@ -25,12 +25,16 @@ static constexpr Preset kPresets[] = {
     // A few samples suffice for the mean square of each input.
     {"fast", "method=rtn importance=inputs search=lsq", /*samples=*/2,
      /*dataOptional=*/true},
-    // The wider search costs little beside the solve.
-    {"balanced", "method=gptq search=grid damp=auto level-tokens=.5",
+    // The wider search costs little beside the solve; with it alone, some
+    // models
+    // gain nothing over plain GPTQ. A round of refinement makes sure.
+    {"balanced", "method=gptq search=grid damp=auto level-tokens=.5 refine=1",
      /*samples=*/0,
      /*dataOptional=*/false},
     // Two rounds of refinement are where gains fade.
-    {"best", "method=gptq search=grid damp=auto level-tokens=.5 refine=2",
+    {"best",
+     "method=gptq search=grid damp=auto level-tokens=.5 refine=2 "
+     "asymmetric=auto",
      /*samples=*/0,
      /*dataOptional=*/false},
 };

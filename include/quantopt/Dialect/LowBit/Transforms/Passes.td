@@ -259,9 +259,10 @@ def LowBitQuantize : QuantizePass<"lowbit-quantize"> {
 
     - `fast`: rounding to nearest, scales searched by least squares and weighted
       by the inputs of a few samples; without data, not weighted.
-    - `balanced`: GPTQ on all samples, with a wider search and damping by their
-      number.
-    - `best`: the same, and rounds of refinement after it.
+    - `balanced`: GPTQ on all samples, with a wider search, damping by their
+      number, tokens of great size held back and a round of refinement.
+    - `best`: the same with two rounds, and with the float model run beside, so
+      that each layer makes up for what has drifted before it.
 
     `recipe` is a YAML file with options of layers by name:
     ```yaml
