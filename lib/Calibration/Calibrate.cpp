@@ -11,6 +11,7 @@
 #include "Residual.h"
 
 #include "quantopt/Execution/CompiledModule.h"
+#include "quantopt/Execution/HostCalls.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Dominance.h"
@@ -63,16 +64,16 @@ static ObservedModule observeLinears(ModuleOp module, StringRef entry,
     clones.push_back(
         cast<lowbit::LinearOp>(mapping.lookup(linear.getOperation())));
   DominanceInfo before(function);
-  SmallVector<lowbit::HostLinearOp> calls;
+  SmallVector<Operation *> calls;
   for (auto [i, clone] : llvm::enumerate(clones)) {
-    OpBuilder b(clone);
-    Value residual = withResiduals ? findResidual(clone, before) : Value();
-    auto call = lowbit::HostLinearOp::create(
-        b, clone.getLoc(), clone.getResult().getType(), clone.getInput(),
-        residual, static_cast<uint64_t>(i), /*observed=*/true);
-    clone.getResult().replaceAllUsesWith(call);
-    clone.erase();
-    calls.push_back(call);
+    Value residual = withResiduals && !clone.isRouted()
+                         ? findResidual(clone, before)
+                         : Value();
+    calls.push_back(callHost(clone, i, /*observed=*/true));
+    if (residual)
+      cast<lowbit::HostLinearOp>(calls.back())
+          .getResidualMutable()
+          .assign(residual);
   }
   keepOnlyObserved(function);
   // Importers reshape one value once per linear; merged, they show that the
@@ -80,10 +81,17 @@ static ObservedModule observeLinears(ModuleOp module, StringRef entry,
   IRRewriter rewriter(function.getContext());
   DominanceInfo dominance;
   eliminateCommonSubExpressions(rewriter, dominance, function);
-  DenseMap<Value, unsigned> groupOfInput;
+  // Experts of one number that go by one routing do so too.
+  using Input = std::tuple<Value, Value, int64_t>;
+  DenseMap<Input, unsigned> groupOfInput;
   for (auto [i, call] : llvm::enumerate(calls)) {
-    auto [it, isNew] = groupOfInput.try_emplace(skipReshapes(call.getInput()),
-                                                observed.groups.size());
+    Input input = {skipReshapes(call->getOperand(0)), Value(), 0};
+    if (auto experts = dyn_cast<lowbit::HostExpertsOp>(call)) {
+      auto at = llvm::find(experts.getIds(), static_cast<int64_t>(i));
+      std::get<1>(input) = skipReshapes(experts.getRouting());
+      std::get<2>(input) = experts.getExperts()[at - experts.getIds().begin()];
+    }
+    auto [it, isNew] = groupOfInput.try_emplace(input, observed.groups.size());
     if (isNew)
       observed.groups.emplace_back();
     observed.groups[it->second].push_back(i);
@@ -91,8 +99,9 @@ static ObservedModule observeLinears(ModuleOp module, StringRef entry,
   }
   // The others of a group are met when it has been served already.
   for (auto [i, call] : llvm::enumerate(calls))
-    if (observed.groups[observed.groupOf[i]].size() > 1)
-      call.getResidualMutable().clear();
+    if (auto linear = dyn_cast<lowbit::HostLinearOp>(call);
+        linear && observed.groups[observed.groupOf[i]].size() > 1)
+      linear.getResidualMutable().clear();
   return observed;
 }
 
@@ -115,6 +124,14 @@ namespace {
 /// What a thread brings to a group.
 struct Standing {
   MatrixRef input, residual;
+  std::span<const int64_t> rows; // of an expert
+
+  /// Whether `other` brings the same rows, in another state of the model.
+  bool matches(const Standing &other) const {
+    return input.rows == other.input.rows &&
+           std::equal(rows.begin(), rows.end(), other.rows.begin(),
+                      other.rows.end());
+  }
 };
 
 /// Runs the samples and serves the groups. Thread i runs sample i; with a float
@@ -165,7 +182,7 @@ public:
     // Linears that nobody observes keep their float weights.
     bool isObserved = call.id < static_cast<int64_t>(groupOf.size());
     if (isObserved) {
-      calibration.standing[thread] = {call.x, call.residual};
+      calibration.standing[thread] = {call.x, call.residual, call.rows};
       if (!calibration.rendezvous.meet(groupOf[call.id], thread))
         return "calibration was stopped";
     }
@@ -209,8 +226,7 @@ bool Calibration::serve(unsigned group, ArrayRef<unsigned> present) {
   bool paired = present.size() == 2 * count;
   for (size_t i = 0; paired && i < count; ++i)
     paired = present[count + i] == present[i] + samples.count &&
-             standing[present[count + i]].input.rows ==
-                 standing[present[i]].input.rows;
+             standing[present[count + i]].matches(standing[present[i]]);
   std::vector<MatrixRef> inputs, residuals;
   for (unsigned thread : present.take_front(paired ? 2 * count : count)) {
     inputs.push_back(standing[thread].input);

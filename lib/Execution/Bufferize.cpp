@@ -22,15 +22,31 @@ using namespace mlir::bufferization;
 using namespace quantopt;
 using namespace quantopt::execution;
 
-/// The function that a host_linear will call, set before bufferization: it may
-/// not be made in the middle of it.
+/// What a call of the host needs, set before bufferization: a function may not
+/// be made in the middle of it.
 static constexpr llvm::StringLiteral kCalleeAttr = "quantopt.callee";
+static constexpr llvm::StringLiteral kNumberAttr = "quantopt.number";
+
+static MemRefType bufferType(Value tensor) {
+  auto type = cast<RankedTensorType>(tensor.getType());
+  return MemRefType::get(type.getShape(), type.getElementType());
+}
+
+/// A buffer of `type`; dynamic sizes are those of `like`.
+static Value allocate(OpBuilder &builder, Location loc, MemRefType type,
+                      Value like) {
+  SmallVector<Value> sizes;
+  for (auto [i, size] : llvm::enumerate(type.getShape()))
+    if (ShapedType::isDynamic(size))
+      sizes.push_back(memref::DimOp::create(builder, loc, like, i));
+  return memref::AllocOp::create(builder, loc, type, sizes);
+}
 
 namespace {
-/// A host_linear reads its input and writes a new buffer.
-struct HostLinearInterface
-    : BufferizableOpInterface::ExternalModel<HostLinearInterface,
-                                             lowbit::HostLinearOp> {
+/// host_linear and host_experts read their operands and write a new buffer.
+template <typename Op>
+struct HostInterface
+    : BufferizableOpInterface::ExternalModel<HostInterface<Op>, Op> {
   bool bufferizesToMemoryRead(Operation *, OpOperand &,
                               const AnalysisState &) const {
     return true;
@@ -48,38 +64,33 @@ struct HostLinearInterface
   LogicalResult bufferize(Operation *op, RewriterBase &rewriter,
                           const BufferizationOptions &options,
                           BufferizationState &state) const {
-    auto linear = cast<lowbit::HostLinearOp>(op);
     Location loc = op->getLoc();
-    auto identity = [](Type tensor) {
-      auto type = cast<RankedTensorType>(tensor);
-      return MemRefType::get(type.getShape(), type.getElementType());
-    };
-    auto sizes = [&](Value buffer, MemRefType type) {
-      SmallVector<Value> dynamic;
-      for (auto [i, size] : llvm::enumerate(type.getShape()))
-        if (ShapedType::isDynamic(size))
-          dynamic.push_back(memref::DimOp::create(rewriter, loc, buffer, i));
-      return dynamic;
-    };
-    SmallVector<Value> arguments = {
-        arith::ConstantOp::create(rewriter, loc, linear.getIdAttr())};
-    for (Value operand : op->getOperands()) {
+    auto experts = dyn_cast<lowbit::HostExpertsOp>(op);
+    SmallVector<Value> arguments = {arith::ConstantOp::create(
+        rewriter, loc, op->getAttrOfType<IntegerAttr>(kNumberAttr))};
+    // The last operand of host_experts is where the result starts from.
+    for (Value operand : op->getOperands().drop_back(experts ? 1 : 0)) {
       FailureOr<Value> buffer = getBuffer(rewriter, operand, options, state);
       if (failed(buffer))
         return failure();
-      MemRefType type = identity(operand.getType());
+      MemRefType type = bufferType(operand);
       if (buffer->getType() != type) {
         // The host takes rows without gaps.
-        Value packed =
-            memref::AllocOp::create(rewriter, loc, type, sizes(*buffer, type));
+        Value packed = allocate(rewriter, loc, type, *buffer);
         memref::CopyOp::create(rewriter, loc, *buffer, packed);
         buffer = packed;
       }
       arguments.push_back(*buffer);
     }
-    MemRefType resultType = identity(linear.getResult().getType());
-    Value y = memref::AllocOp::create(rewriter, loc, resultType,
-                                      sizes(arguments[1], resultType));
+    Value y =
+        allocate(rewriter, loc, bufferType(op->getResult(0)), arguments[1]);
+    if (experts) {
+      FailureOr<Value> others =
+          getBuffer(rewriter, experts.getOthers(), options, state);
+      if (failed(others))
+        return failure();
+      memref::CopyOp::create(rewriter, loc, *others, y);
+    }
     arguments.push_back(y);
     func::CallOp::create(rewriter, loc,
                          op->getAttrOfType<FlatSymbolRefAttr>(kCalleeAttr),
@@ -90,17 +101,30 @@ struct HostLinearInterface
 };
 } // namespace
 
-void execution::registerHostLinearInterface(DialectRegistry &registry) {
+void execution::registerHostInterfaces(DialectRegistry &registry) {
   registry.addExtension(+[](MLIRContext *context, lowbit::LowBitDialect *,
                             BufferizationDialect *) {
-    lowbit::HostLinearOp::attachInterface<HostLinearInterface>(*context);
+    lowbit::HostLinearOp::attachInterface<HostInterface<lowbit::HostLinearOp>>(
+        *context);
+    lowbit::HostExpertsOp::attachInterface<
+        HostInterface<lowbit::HostExpertsOp>>(*context);
   });
 }
 
 LogicalResult execution::bufferize(Compilation &compilation) {
-  HostLinearCalls calls(compilation.module);
-  compilation.entry.walk([&](lowbit::HostLinearOp op) {
-    op->setAttr(kCalleeAttr, calls.getCallee(op));
+  HostFunctions functions(compilation.module);
+  Builder builder(compilation.module.getContext());
+  compilation.entry.walk([&](Operation *op) {
+    if (auto linear = dyn_cast<lowbit::HostLinearOp>(op)) {
+      op->setAttr(kCalleeAttr, functions.getCallee(linear));
+      op->setAttr(kNumberAttr, linear.getIdAttr());
+    } else if (auto experts = dyn_cast<lowbit::HostExpertsOp>(op)) {
+      op->setAttr(kCalleeAttr, functions.getCallee(experts));
+      op->setAttr(kNumberAttr,
+                  builder.getI64IntegerAttr(compilation.expertCalls.size()));
+      compilation.expertCalls.push_back(
+          {experts.getExperts().vec(), experts.getIds().vec()});
+    }
   });
   PassManager passes(compilation.module.getContext());
   passes.addPass(createEmptyTensorEliminationPass());

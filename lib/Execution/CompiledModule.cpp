@@ -246,7 +246,10 @@ LogicalResult CompiledModule::run(ArrayRef<HostArray> inputs,
   if (bare && resultWords)
     packed.push_back(resultStorage.data());
 
-  RunState run{handler ? handler : &s.compilation.weights, {}, {}};
+  RunState run{handler ? handler : &s.compilation.weights,
+               s.compilation.expertCalls,
+               {},
+               {}};
   RunState *outer = std::exchange(currentRun, &run);
   s.function(packed.data());
   currentRun = outer;

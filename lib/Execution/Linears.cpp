@@ -8,7 +8,8 @@
 #include "Stages.h"
 
 #include "quantopt/Dialect/LowBit/IR/BlobData.h"
-#include "quantopt/Dialect/LowBit/IR/LowBit.h"
+#include "quantopt/Dialect/LowBit/IR/Routing.h"
+#include "quantopt/Execution/HostCalls.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -113,19 +114,21 @@ static Value buildContraction(OpBuilder &builder, lowbit::LinearOp linear) {
 
 LogicalResult execution::lowerLinears(Compilation &compilation) {
   int64_t nextId = 0;
-  compilation.entry.walk([&](lowbit::HostLinearOp op) {
-    nextId = std::max<int64_t>(nextId, op.getId() + 1);
+  compilation.entry.walk([&](Operation *op) {
+    if (auto linear = dyn_cast<lowbit::HostLinearOp>(op))
+      nextId = std::max<int64_t>(nextId, linear.getId() + 1);
+    if (auto experts = dyn_cast<lowbit::HostExpertsOp>(op))
+      for (int64_t id : experts.getIds())
+        nextId = std::max(nextId, id + 1);
   });
   SmallVector<lowbit::LinearOp> linears;
   compilation.entry.walk([&](lowbit::LinearOp op) { linears.push_back(op); });
   // A weight that several linears share is read once.
   DenseMap<Value, int64_t> idOfWeight;
   for (lowbit::LinearOp linear : linears) {
-    OpBuilder builder(linear);
     Value weight = linear.getWeight();
     auto quantized = weight.getDefiningOp<lowbit::WeightOp>();
     bool known = quantized || matchPattern(weight, m_Constant());
-    Value result;
     if (known) {
       auto [it, isNew] = idOfWeight.insert({weight, nextId});
       if (isNew) {
@@ -135,19 +138,19 @@ LogicalResult execution::lowerLinears(Compilation &compilation) {
                        : addFloatWeight(compilation, it->second, linear)))
           return failure();
       }
-      result = lowbit::HostLinearOp::create(
-          builder, linear.getLoc(), linear.getResult().getType(),
-          linear.getInput(), /*residual=*/Value(), it->second,
-          /*observed=*/false);
+      callHost(linear, it->second, /*observed=*/false);
     } else if (linear.isQuantized()) {
       return linear.emitError("'")
              << linear.getName()
              << "' has a quantized weight that is not a lowbit.weight";
     } else {
-      result = buildContraction(builder, linear);
+      OpBuilder builder(linear);
+      Value result = buildContraction(builder, linear);
+      if (linear.isRouted())
+        result = lowbit::selectRoutedRows(builder, linear, result);
+      linear.getResult().replaceAllUsesWith(result);
+      linear.erase();
     }
-    linear.getResult().replaceAllUsesWith(result);
-    linear.erase();
     if (Operation *source = weight.getDefiningOp();
         source && isOpTriviallyDead(source))
       source->erase();

@@ -59,8 +59,11 @@ bool Emitter::dependsOn(unsigned dim, OpOperand *operand) {
 /// unless the inputs are contiguous along the last parallel loop.
 void Emitter::chooseOrder() {
   SmallVector<unsigned> parallel, reductions;
-  AffineMap out = op.getMatchingIndexingMap(op.getDpsInitOperand(0));
-  for (AffineExpr expr : out.getResults())
+  // An op whose results nobody reads has none left, but may hold a check.
+  AffineMap out;
+  if (op.getNumDpsInits() > 0)
+    out = op.getMatchingIndexingMap(op.getDpsInitOperand(0));
+  for (AffineExpr expr : out ? out.getResults() : ArrayRef<AffineExpr>())
     if (auto dim = dyn_cast<AffineDimExpr>(expr))
       if (iterators[dim.getPosition()] == IteratorType::parallel &&
           !llvm::is_contained(parallel, dim.getPosition()))

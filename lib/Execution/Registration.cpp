@@ -75,5 +75,5 @@ void quantopt::registerExecutionDialects(DialectRegistry &registry) {
   registerBuiltinDialectTranslation(registry);
   registerLLVMDialectTranslation(registry);
   registerOpenMPDialectTranslation(registry);
-  execution::registerHostLinearInterface(registry);
+  execution::registerHostInterfaces(registry);
 }

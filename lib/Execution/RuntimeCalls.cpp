@@ -10,6 +10,7 @@
 
 #include "quantopt/Runtime/BufferPool.h"
 #include "quantopt/Runtime/Contract.h"
+#include "quantopt/Runtime/RowsByExpert.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -36,9 +37,11 @@ static void hostLinear(int64_t id, int64_t x, int64_t rows, int64_t k,
                      FloatKind(kind)};
   };
   run->linearError = run->handler->run(
-      {id, matrix(x, k, xKind), matrix(residual, n, residualKind),
-       MutableMatrixRef{reinterpret_cast<void *>(y), rows, n,
-                        FloatKind(yKind)}});
+      {id,
+       matrix(x, k, xKind),
+       matrix(residual, n, residualKind),
+       MutableMatrixRef{reinterpret_cast<void *>(y), rows, n, FloatKind(yKind)},
+       {}});
 }
 
 static void contractBuffers(int64_t kinds, int64_t a, int64_t b, int64_t c,
@@ -66,6 +69,40 @@ static void *allocate(int64_t bytes) {
 
 static void *allocateAligned(int64_t, int64_t bytes) { return allocate(bytes); }
 
+using PooledBlock = std::unique_ptr<void, decltype(&poolFree)>;
+
+/// Each expert gets its rows without gaps between them, as if it were a
+/// host_linear.
+static void hostExperts(int64_t call, int64_t x, int64_t rows, int64_t k,
+                        int64_t xKind, int64_t routing, int64_t, int64_t y,
+                        int64_t n, int64_t yKind) {
+  RunState *run = currentRun;
+  if (!run || !run->linearError.empty())
+    return;
+  MatrixRef input = {reinterpret_cast<const void *>(x), rows, k,
+                     FloatKind(xKind)};
+  MutableMatrixRef output = {reinterpret_cast<void *>(y), rows, n,
+                             FloatKind(yKind)};
+  RowsByExpert byExpert(
+      {reinterpret_cast<const int64_t *>(routing), size_t(rows)});
+  const ExpertCalls &calls = run->expertCalls[call];
+  for (auto [expert, id] : llvm::zip_equal(calls.experts, calls.ids)) {
+    std::span<const int64_t> its = byExpert.rows(expert);
+    int64_t count = its.size();
+    PooledBlock in(allocate(count * k * byteWidth(input.kind)), poolFree);
+    PooledBlock out(allocate(count * n * byteWidth(output.kind)), poolFree);
+    gatherRows(input, its, in.get());
+    run->linearError = run->handler->run({id,
+                                          {in.get(), count, k, input.kind},
+                                          {},
+                                          {out.get(), count, n, output.kind},
+                                          its});
+    if (!run->linearError.empty())
+      return;
+    scatterRows(out.get(), its, output);
+  }
+}
+
 // The parts of the OpenMP runtime that the translation to LLVM IR calls. Their
 // addresses are given to the compiled code, which therefore finds them however
 // this library was loaded.
@@ -84,6 +121,7 @@ ArrayRef<std::pair<StringRef, void *>> execution::runtimeSymbols() {
   };
   static const std::pair<StringRef, void *> symbols[] = {
       {"quantoptHostLinear", address(hostLinear)},
+      {"quantoptHostExperts", address(hostExperts)},
       {"quantoptContract", address(contractBuffers)},
       {"quantoptReportCheck", address(reportCheck)},
       {"_mlir_memref_to_llvm_alloc", address(allocate)},
@@ -152,20 +190,29 @@ private:
 };
 } // namespace
 
-FlatSymbolRefAttr HostLinearCalls::getCallee(lowbit::HostLinearOp op) {
+FlatSymbolRefAttr HostFunctions::getCallee(lowbit::HostLinearOp op) {
+  return getCallee(op.getLoc(), "quantoptHostLinear", op.getInput(),
+                   op.getResidual(), op.getResult());
+}
+
+FlatSymbolRefAttr HostFunctions::getCallee(lowbit::HostExpertsOp op) {
+  return getCallee(op.getLoc(), "quantoptHostExperts", op.getInput(),
+                   op.getRouting(), op.getResult());
+}
+
+FlatSymbolRefAttr HostFunctions::getCallee(Location loc, StringRef runtimeName,
+                                           Value x, Value beside, Value y) {
   OpBuilder builder(module.getBodyRegion());
   SmallVector<Type> types = {builder.getI64Type()};
-  auto addBuffer = [&](Value value) {
-    auto type = cast<RankedTensorType>(value.getType());
-    types.push_back(MemRefType::get(type.getShape(), type.getElementType()));
-  };
-  llvm::for_each(op->getOperands(), addBuffer);
-  addBuffer(op.getResult());
+  for (Value tensor : {x, beside, y})
+    if (tensor) {
+      auto type = cast<RankedTensorType>(tensor.getType());
+      types.push_back(MemRefType::get(type.getShape(), type.getElementType()));
+    }
   FunctionType signature = builder.getFunctionType(types, {});
   FlatSymbolRefAttr &callee = callees[signature];
   if (callee)
     return callee;
-  Location loc = op.getLoc();
   std::string name = "host_linear_" + std::to_string(callees.size() - 1);
   auto function = func::FuncOp::create(builder, loc, name, signature);
   function.setPrivate();
@@ -175,27 +222,22 @@ FlatSymbolRefAttr HostLinearCalls::getCallee(lowbit::HostLinearOp op) {
   Words words(builder, loc);
   Value input = body->getArgument(1), output = body->getArguments().back();
   int64_t rank = cast<MemRefType>(input.getType()).getRank();
-  Value rows = words.constant(1);
-  for (int64_t i = 0; i + 1 < rank; ++i)
-    rows = arith::MulIOp::create(
-        builder, loc, rows,
-        words.fromIndex(memref::DimOp::create(builder, loc, input, i)));
-  auto last = [&](Value value) {
-    int64_t rank = cast<MemRefType>(value.getType()).getRank();
-    return words.fromIndex(
-        memref::DimOp::create(builder, loc, value, rank - 1));
+  auto size = [&](Value buffer, int64_t dim) {
+    return words.fromIndex(memref::DimOp::create(builder, loc, buffer, dim));
   };
-  auto kind = [&](Value value) {
-    return words.constant(floatKindCode(getElementTypeOrSelf(value)));
+  Value rows = words.constant(1), none = words.constant(0);
+  for (int64_t dim = 0; dim + 1 < rank; ++dim)
+    rows = arith::MulIOp::create(builder, loc, rows, size(input, dim));
+  auto kind = [&](Value buffer) {
+    Type type = getElementTypeOrSelf(buffer);
+    return isa<FloatType>(type) ? words.constant(floatKindCode(type)) : none;
   };
-  Value residual, none = words.constant(0);
-  if (op.getResidual())
-    residual = body->getArgument(2);
-  words.call(module, "quantoptHostLinear",
-             {body->getArgument(0), words.address(input), rows, last(input),
-              kind(input), residual ? words.address(residual) : none,
-              residual ? kind(residual) : none, words.address(output),
-              last(output), kind(output)});
+  Value extra = beside ? body->getArgument(2) : Value();
+  words.call(module, runtimeName,
+             {body->getArgument(0), words.address(input), rows,
+              size(input, rank - 1), kind(input),
+              extra ? words.address(extra) : none, extra ? kind(extra) : none,
+              words.address(output), size(output, rank - 1), kind(output)});
   func::ReturnOp::create(builder, loc);
   return callee = FlatSymbolRefAttr::get(function);
 }

@@ -20,15 +20,26 @@ namespace quantopt::execution {
 /// How a FloatKind is passed to the runtime.
 int64_t floatKindCode(mlir::Type element);
 
-/// Functions, one for each pair of buffer types, that pass a host_linear to the
-/// host. They take the id, x and y as buffers, so that the buffers are seen to
-/// be in use until the call returns.
-class HostLinearCalls {
+/// The experts that one host_experts calls, in turn.
+struct ExpertCalls {
+  std::vector<int64_t> experts, ids; // of one length
+};
+
+/// Functions, one for each set of buffer types, that pass a host_linear or a
+/// host_experts to the host. They take a number and buffers: the id, x, the
+/// residual if there is one, and y; or the index of the ExpertCalls, x, the
+/// routing and y. So the buffers are seen to be in use until the call returns.
+class HostFunctions {
 public:
-  explicit HostLinearCalls(mlir::ModuleOp module) : module(module) {}
+  explicit HostFunctions(mlir::ModuleOp module) : module(module) {}
   mlir::FlatSymbolRefAttr getCallee(lowbit::HostLinearOp op);
+  mlir::FlatSymbolRefAttr getCallee(lowbit::HostExpertsOp op);
 
 private:
+  mlir::FlatSymbolRefAttr getCallee(mlir::Location loc,
+                                    llvm::StringRef runtimeName, mlir::Value x,
+                                    mlir::Value beside, mlir::Value y);
+
   mlir::ModuleOp module;
   llvm::DenseMap<mlir::Type, mlir::FlatSymbolRefAttr> callees; // by signature
 };
@@ -39,13 +50,15 @@ void lowerContraction(mlir::linalg::GenericOp op);
 /// Addresses of everything that compiled code may call, by name.
 llvm::ArrayRef<std::pair<llvm::StringRef, void *>> runtimeSymbols();
 
-/// Bufferization of host_linear, for registerExecutionDialects().
-void registerHostLinearInterface(mlir::DialectRegistry &registry);
+/// Bufferization of host_linear and host_experts, for
+/// registerExecutionDialects().
+void registerHostInterfaces(mlir::DialectRegistry &registry);
 
 /// What the calls of one run() need. Set for the thread that runs: kernels that
 /// call back are never spread over threads.
 struct RunState {
   LinearHandler *handler;
+  llvm::ArrayRef<ExpertCalls> expertCalls;
   std::string linearError;
   llvm::SmallVector<int64_t, 2> failedChecks;
 };

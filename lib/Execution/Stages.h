@@ -9,6 +9,7 @@
 #define QUANTOPT_LIB_EXECUTION_STAGES_H
 
 #include "OwnWeights.h"
+#include "RuntimeCalls.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
@@ -41,6 +42,7 @@ struct Compilation {
   std::vector<ExternalConstant> constants;  // extra arguments of the entry
   std::vector<std::shared_ptr<void>> owned; // copies that constants point into
   std::vector<RuntimeCheck> checks;
+  std::vector<ExpertCalls> expertCalls;
   OwnWeights weights;
   /// Buffers are passed as plain pointers, which LLVM handles much faster than
   /// descriptors; possible where every shape is static.
@@ -53,8 +55,9 @@ struct Compilation {
 mlir::LogicalResult prepareModule(Compilation &compilation,
                                   llvm::StringRef entry);
 
-/// lowbit.linear with a constant weight -> lowbit.host_linear; with a computed
-/// one -> a contraction.
+/// lowbit.linear with a constant weight -> lowbit.host_linear, or
+/// lowbit.host_experts for all experts of a layer; with a computed weight -> a
+/// contraction.
 mlir::LogicalResult lowerLinears(Compilation &compilation);
 
 /// Takes the constant float weight of `linear` as that of host_linear `id`.

@@ -23,6 +23,8 @@ from torch_mlir.passmanager import PassManager
 
 from ._progress import step
 from ._safetensors import Stored
+from .decompositions import decomposition_table
+from .experts import exportable_experts
 
 ALIASES_ATTRIBUTE = "lowbit.aliases"
 
@@ -81,10 +83,11 @@ def import_model(
     names, aliases = _names_by_storage(model, rename)
 
     with step("exporting the model with torch.export"):
-        with torch.no_grad(), warnings.catch_warnings():
+        with torch.no_grad(), exportable_experts(model), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             program = torch.export.export(model, tuple(example_inputs), strict=False)
-            program = program.run_decompositions(get_decomposition_table())
+            table = get_decomposition_table() | decomposition_table()
+            program = program.run_decompositions(table)
 
     context = ir.Context()
     torch_dialect.register_dialect(context)

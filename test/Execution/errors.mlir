@@ -1,6 +1,7 @@
 // RUN: split-file %s %t
 // RUN: not quant-run %t/gather.mlir 2>&1 | FileCheck %s --check-prefix=GATHER
 // RUN: not quant-run %t/assert.mlir 2>&1 | FileCheck %s --check-prefix=ASSERT
+// RUN: not quant-run %t/unused.mlir 2>&1 | FileCheck %s --check-prefix=UNUSED
 // RUN: not quant-run %t/unknown.mlir --random-input=0 2>&1 | FileCheck %s --check-prefix=UNKNOWN
 // RUN: not quant-run %t/short.mlir 2>&1 | FileCheck %s --check-prefix=SHORT
 // RUN: not quant-run %t/elided.mlir 2>&1 | FileCheck %s --check-prefix=ELIDED
@@ -38,6 +39,23 @@ func.func @main() -> tensor<1xf32> {
   %equal = arith.cmpf oeq, %v, %two : f32
   cf.assert %equal, "sizes differ"
   return %r : tensor<1xf32>
+}
+
+//--- unused.mlir
+// A check counts even where nobody reads what it guards.
+// UNUSED: run of 'main' failed: too large
+func.func @main() -> tensor<2xf32> {
+  %x = arith.constant dense<[1.0, 3.0]> : tensor<2xf32>
+  %two = arith.constant 2.0 : f32
+  %e = tensor.empty() : tensor<2xf32>
+  %r = linalg.generic {indexing_maps = [affine_map<(a) -> (a)>, affine_map<(a) -> (a)>], iterator_types = ["parallel"]}
+      ins(%x : tensor<2xf32>) outs(%e : tensor<2xf32>) {
+  ^bb0(%v: f32, %o: f32):
+    %small = arith.cmpf olt, %v, %two : f32
+    cf.assert %small, "too large"
+    linalg.yield %v : f32
+  } -> tensor<2xf32>
+  return %x : tensor<2xf32>
 }
 
 //--- unknown.mlir

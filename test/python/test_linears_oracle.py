@@ -748,13 +748,18 @@ def strided_slice(b, m, n, k):
     return [(y, (m, n))], ("mk,nk->mn", xv, w[1::2])
 
 
-def experts(b, m, n, k):
-    """A weight for each entry of the batch."""
-    x, xv = b.argument(3, m, k)
-    w = b.random(3, k, n)
-    types = tensor((3, m, k)), tensor((3, k, n)), tensor((3, m, n))
-    y = b.named("batch_matmul", x, types[0], b.constant(w), types[1], b.zeros(3, m, n), types[2])
-    return [(y, (3, m, n))], ("emk,ekn->emn", xv, w)
+def depthwise(b, m, n, k):
+    """Each channel has a vector of its own, none a matrix."""
+    x, xv = b.argument(n, m, k)
+    w = b.random(n, k)
+    y = b.contraction(
+        "c, m, k",
+        (x, tensor((n, m, k)), "c, m, k"),
+        (b.constant(w), tensor((n, k)), "c, k"),
+        (b.zeros(n, m), tensor((n, m)), "c, m"),
+        "k",
+    )
+    return [(y, (n, m))], ("cmk,ck->cm", xv, w)
 
 
 def conv_with_stride(b, m, n, k):
@@ -807,7 +812,7 @@ def dynamic_rows_between_two_n(b, m, n, k):
 
 @pytest.mark.parametrize(
     "spelling",
-    [strided_slice, experts, conv_with_stride, summed_weight, dynamic_rows_between_two_n],
+    [strided_slice, depthwise, conv_with_stride, summed_weight, dynamic_rows_between_two_n],
     ids=lambda spelling: spelling.__name__,
 )
 def test_what_is_refused_stays_as_it_was(spelling, tmp_path):

@@ -21,15 +21,18 @@
 #include "mlir/IR/BuiltinOps.h"
 
 #include <functional>
+#include <span>
 
 namespace quantopt {
 
-/// Compiled code has reached a host_linear.
+/// Compiled code has reached a host_linear, or an expert of a host_experts.
 struct LinearCall {
   int64_t id;
   MatrixRef x;        ///< [m, k]
   MatrixRef residual; ///< [m, n]; without data where the op has none
   MutableMatrixRef y; ///< [m, n], to be written
+  /// Which rows of its operand an expert got, ascending; else empty.
+  std::span<const int64_t> rows;
 };
 
 /// What runs then. Called on the thread that called CompiledModule::run().

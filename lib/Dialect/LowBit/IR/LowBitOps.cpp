@@ -44,6 +44,16 @@ static LogicalResult verifyLeadingDims(Operation *op, RankedTensorType input,
   return success();
 }
 
+/// Checks that `routing` has an entry for each row of `input`.
+static LogicalResult verifyRouting(Operation *op, Value routing, Value input) {
+  auto type = cast<RankedTensorType>(routing.getType());
+  auto rows = cast<RankedTensorType>(input.getType()).getShape().drop_back();
+  if (type.getShape() != rows)
+    return op->emitOpError("takes a routing with an entry for each row of ")
+           << input.getType() << ", not " << type;
+  return success();
+}
+
 LogicalResult LinearOp::verify() {
   auto input = cast<RankedTensorType>(getInput().getType());
   auto result = cast<RankedTensorType>(getResult().getType());
@@ -63,7 +73,17 @@ LogicalResult LinearOp::verify() {
     return emitOpError("'") << getName() << "' has " << n
                             << " output channels, but the result has "
                             << result.getShape().back();
-  return success();
+  bool hasOthers = static_cast<bool>(getOthers());
+  if (isRouted() != getExpert().has_value() || isRouted() != hasOthers)
+    return emitOpError("'") << getName()
+                            << "' takes other rows and 'expert' if it is "
+                               "routed, and only then";
+  if (!isRouted())
+    return success();
+  if (getOthers().getType() != result)
+    return emitOpError("'") << getName() << "' takes its other rows as "
+                            << result << ", not " << getOthers().getType();
+  return verifyRouting(*this, getRouting(), getInput());
 }
 
 //===----------------------------------------------------------------------===//
@@ -149,6 +169,31 @@ LogicalResult HostLinearOp::verify() {
 }
 
 void HostLinearOp::getEffects(
+    SmallVectorImpl<SideEffects::EffectInstance<MemoryEffects::Effect>>
+        &effects) {
+  if (getObserved())
+    effects.emplace_back(MemoryEffects::Write::get());
+}
+
+//===----------------------------------------------------------------------===//
+// lowbit.host_experts
+//===----------------------------------------------------------------------===//
+
+LogicalResult HostExpertsOp::verify() {
+  if (getExperts().size() != getIds().size())
+    return emitOpError("takes an id for each of its ")
+           << getExperts().size() << " experts, not " << getIds().size();
+  for (int64_t id : getIds())
+    if (id < 0)
+      return emitOpError("takes ids of at least 0, not ") << id;
+  if (failed(verifyLeadingDims(*this,
+                               cast<RankedTensorType>(getInput().getType()),
+                               cast<RankedTensorType>(getResult().getType()))))
+    return failure();
+  return verifyRouting(*this, getRouting(), getInput());
+}
+
+void HostExpertsOp::getEffects(
     SmallVectorImpl<SideEffects::EffectInstance<MemoryEffects::Effect>>
         &effects) {
   if (getObserved())

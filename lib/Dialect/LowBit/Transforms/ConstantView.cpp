@@ -30,8 +30,7 @@ static Value copiedOperand(linalg::GenericOp generic) {
              : Value();
 }
 
-/// The value that the view op behind `value` looks at, or null.
-static Value viewSource(Value value) {
+Value viewSource(Value value) {
   Operation *op = value.getDefiningOp();
   if (!op)
     return {};
@@ -46,10 +45,42 @@ static Value viewSource(Value value) {
       .Default([](Operation *) { return Value(); });
 }
 
-Value skipViews(Value value) {
-  while (Value source = viewSource(value))
+Value skipViews(Value value, SmallVectorImpl<Operation *> &views) {
+  while (Value source = viewSource(value)) {
+    views.push_back(value.getDefiningOp());
     value = source;
+  }
   return value;
+}
+
+Value skipViews(Value value) {
+  SmallVector<Operation *> views;
+  return skipViews(value, views);
+}
+
+StridedView StridedView::rowMajor(ArrayRef<int64_t> shape) {
+  StridedView view;
+  view.shape = llvm::to_vector(shape);
+  view.strides.resize(shape.size());
+  int64_t stride = 1;
+  for (int64_t dim = shape.size() - 1; dim >= 0; --dim) {
+    view.strides[dim] = stride;
+    stride *= shape[dim];
+  }
+  return view;
+}
+
+bool StridedView::isContiguous() const {
+  int64_t expected = 1;
+  for (auto [extent, stride] :
+       llvm::zip_equal(llvm::reverse(shape), llvm::reverse(strides))) {
+    if (extent == 1)
+      continue;
+    if (stride != expected)
+      return false;
+    expected *= extent;
+  }
+  return true;
 }
 
 static bool isZero(AffineExpr expr) {
@@ -57,8 +88,7 @@ static bool isZero(AffineExpr expr) {
   return constant && constant.getValue() == 0;
 }
 
-/// Rewrites `view` of the source to a view of the result of `op`.
-static bool applyView(Operation *op, ConstantView &view) {
+bool applyView(Operation *op, StridedView &view) {
   auto resultType = cast<RankedTensorType>(op->getResult(0).getType());
   if (!resultType.hasStaticShape())
     return false;
@@ -128,41 +158,16 @@ static bool applyView(Operation *op, ConstantView &view) {
 
 std::optional<ConstantView> traceConstant(Value value) {
   SmallVector<Operation *> views;
-  while (Value source = viewSource(value)) {
-    views.push_back(value.getDefiningOp());
-    value = source;
-  }
+  value = skipViews(value, views);
   auto constant = value.getDefiningOp<arith::ConstantOp>();
   auto type = dyn_cast<RankedTensorType>(value.getType());
   if (!constant || !type || !isa<ElementsAttr>(constant.getValue()))
     return std::nullopt;
-  ConstantView view;
-  view.constant = constant;
-  view.shape = llvm::to_vector(type.getShape());
-  view.strides.resize(type.getRank());
-  int64_t stride = 1;
-  for (int64_t dim = type.getRank() - 1; dim >= 0; --dim) {
-    view.strides[dim] = stride;
-    stride *= view.shape[dim];
-  }
+  ConstantView view = {StridedView::rowMajor(type.getShape()), constant};
   for (Operation *op : llvm::reverse(views))
     if (!applyView(op, view))
       return std::nullopt;
   return view;
-}
-
-/// Whether walking `view` in row-major order walks the whole constant in order.
-static bool isIdentity(const ConstantView &view) {
-  int64_t stride = 1;
-  for (auto [extent, step] : llvm::zip_equal(llvm::reverse(view.shape),
-                                             llvm::reverse(view.strides))) {
-    if (extent == 1)
-      continue;
-    if (step != stride)
-      return false;
-    stride *= extent;
-  }
-  return view.offset == 0 && stride == view.data().getNumElements();
 }
 
 /// Copies the elements of `view` to `out`, `size` bytes each.
@@ -183,31 +188,54 @@ static void copyElements(const ConstantView &view, const char *data,
   }
 }
 
-FailureOr<ElementsAttr> materialize(const ConstantView &view, int64_t n,
-                                    int64_t k, StringRef key) {
+/// The constant itself as [n, k], if `view` is all of it in its order or it is
+/// a splat; else null.
+static ElementsAttr reshaped(const ConstantView &view, RankedTensorType type) {
   ElementsAttr attr = view.data();
-  auto type = RankedTensorType::get({n, k}, attr.getElementType());
   auto dense = dyn_cast<DenseElementsAttr>(attr);
   if (dense && dense.isSplat())
-    return ElementsAttr(dense.resizeSplat(type));
-  if (isIdentity(view)) {
-    if (dense)
-      return ElementsAttr(dense.reshape(type));
-    auto resource = cast<DenseResourceElementsAttr>(attr);
-    return ElementsAttr(
-        DenseResourceElementsAttr::get(type, resource.getRawHandle()));
-  }
+    return dense.resizeSplat(type);
+  if (!view.isContiguous() || view.offset != 0 ||
+      type.getNumElements() != attr.getNumElements())
+    return {};
+  if (dense)
+    return dense.reshape(type);
+  return DenseResourceElementsAttr::get(
+      type, cast<DenseResourceElementsAttr>(attr).getRawHandle());
+}
+
+FailureOr<ElementsAttr> ViewData::materialize(const ConstantView &view,
+                                              int64_t n, int64_t k,
+                                              StringRef key) {
+  ElementsAttr attr = view.data();
+  auto type = RankedTensorType::get({n, k}, attr.getElementType());
+  if (ElementsAttr whole = reshaped(view, type))
+    return whole;
+  auto vector = [](ArrayRef<int64_t> values) { return values.vec(); };
+  ElementsAttr &result = known[{attr.getAsOpaquePointer(), view.offset,
+                                vector(view.shape), vector(view.strides), n}];
+  if (result)
+    return result;
   arith::ConstantOp constant = view.constant;
   FailureOr<ArrayRef<char>> data = getRawBytes(attr, [&] {
     return emitError(constant.getLoc(), "weight of layer '") << key << "': ";
   });
   if (failed(data))
     return failure();
+  int64_t width = type.getElementTypeBitWidth() / 8;
+  if (view.isContiguous() && isa<DenseResourceElementsAttr>(attr)) {
+    // The blob that it points into is kept as long as the context.
+    result = createResource(
+        type, key,
+        UnmanagedAsmResourceBlob::allocateWithAlign(
+            data->slice(view.offset * width, blobSize(type)), width));
+    return result;
+  }
   AsmResourceBlob blob = HeapAsmResourceBlob::allocate(
       blobSize(type), /*align=*/64, /*dataIsMutable=*/true);
-  copyElements(view, data->data(), type.getElementTypeBitWidth() / 8,
-               blob.getMutableData().data());
-  return ElementsAttr(createResource(type, key, std::move(blob)));
+  copyElements(view, data->data(), width, blob.getMutableData().data());
+  result = createResource(type, key, std::move(blob));
+  return result;
 }
 
 } // namespace quantopt::lowbit

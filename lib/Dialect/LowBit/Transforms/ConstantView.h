@@ -11,14 +11,26 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/IR/Value.h"
 
+#include <map>
+
 namespace quantopt::lowbit {
 
-/// A tensor value as a strided view of a constant's row-major data.
-struct ConstantView {
-  mlir::arith::ConstantOp constant;
+/// A tensor value as strided positions in an array.
+struct StridedView {
   llvm::SmallVector<int64_t> shape;
   llvm::SmallVector<int64_t> strides; ///< in elements; 0 where broadcast
   int64_t offset = 0;
+
+  /// The whole of a row-major array. Sizes after the first are static.
+  static StridedView rowMajor(llvm::ArrayRef<int64_t> shape);
+  /// Whether walking the view in row-major order walks the array in order, from
+  /// `offset` on.
+  bool isContiguous() const;
+};
+
+/// A tensor value as a view of a constant's row-major data.
+struct ConstantView : StridedView {
+  mlir::arith::ConstantOp constant;
 
   mlir::ElementsAttr data() const {
     return llvm::cast<mlir::ElementsAttr>(
@@ -30,15 +42,37 @@ struct ConstantView {
 /// of static shape. Succeeds if a tensor constant stands at the end.
 std::optional<ConstantView> traceConstant(mlir::Value value);
 
-/// The value at the end of the same walk (itself if no such op defines it).
+/// The value that `value` is a view of by the op that defines it; null if that
+/// is no view.
+mlir::Value viewSource(mlir::Value value);
+
+/// The value at the end of the same walk (itself if no such op defines it), and
+/// in `views` the ops on the way, the last first.
+mlir::Value skipViews(mlir::Value value,
+                      llvm::SmallVectorImpl<mlir::Operation *> &views);
 mlir::Value skipViews(mlir::Value value);
 
-/// The elements of `view` in row-major order of its shape as [n, k]: the
-/// constant's own data where that is the order it stands in, else a copy in a
-/// new resource called `key`. Fails with a diagnostic if the data is missing.
-mlir::FailureOr<mlir::ElementsAttr> materialize(const ConstantView &view,
-                                                int64_t n, int64_t k,
-                                                llvm::StringRef key);
+/// Rewrites `view` of the operand of `op`, one of those ops, to a view of its
+/// result. Fails if that has no strides.
+bool applyView(mlir::Operation *op, StridedView &view);
+
+/// Turns views into constants of their own.
+class ViewData {
+public:
+  /// The elements of `view` in row-major order of its shape as [n, k]. Where
+  /// they stand in that order it is the constant itself, or a new resource
+  /// `key` that points into its data; else a copy in such a resource. Equal
+  /// views of one constant share their data. Fails with a diagnostic if the
+  /// constant has none.
+  mlir::FailureOr<mlir::ElementsAttr> materialize(const ConstantView &view,
+                                                  int64_t n, int64_t k,
+                                                  llvm::StringRef key);
+
+private:
+  using Key = std::tuple<const void *, int64_t, std::vector<int64_t>,
+                         std::vector<int64_t>, int64_t>;
+  std::map<Key, mlir::ElementsAttr> known;
+};
 
 } // namespace quantopt::lowbit
 

@@ -7,10 +7,10 @@
 
 #include "Contraction.h"
 
+#include "OperandOrigin.h"
+
 #include "quantopt/Dialect/LowBit/IR/LowBit.h"
 
-#include "mlir/Dialect/Tensor/IR/Tensor.h"
-#include "mlir/Transforms/RegionUtils.h"
 #include "llvm/Support/FormatVariadic.h"
 
 using namespace mlir;
@@ -61,90 +61,6 @@ bool isContraction(linalg::LinalgOp op) {
 }
 
 //===----------------------------------------------------------------------===//
-// Where an operand comes from, for the reason of a refusal
-//===----------------------------------------------------------------------===//
-
-/// Whether `value` is computed from function arguments.
-static bool dependsOnArguments(Value value, DenseMap<Value, bool> &known) {
-  // A post-order walk with its own stack: graphs are thousands of ops deep.
-  SmallVector<Value> stack = {value};
-  while (!stack.empty()) {
-    Value top = stack.back();
-    Operation *op = top.getDefiningOp();
-    if (known.contains(top)) {
-      stack.pop_back();
-      continue;
-    }
-    if (!op) {
-      known[top] = true;
-      stack.pop_back();
-      continue;
-    }
-    SetVector<Value> inputs(op->operand_begin(), op->operand_end());
-    getUsedValuesDefinedAbove(op->getRegions(), inputs);
-    bool depends = false, ready = true;
-    for (Value input : inputs) {
-      auto it = known.find(input);
-      if (it == known.end()) {
-        stack.push_back(input);
-        ready = false;
-      } else {
-        depends |= it->second;
-      }
-    }
-    if (ready) {
-      known[top] = depends;
-      stack.pop_back();
-    }
-  }
-  return known[value];
-}
-
-/// Whether `value` reads a constant at positions computed at run time.
-static bool isGather(Value value) {
-  Operation *op = value.getDefiningOp();
-  if (!op)
-    return false;
-  if (auto gather = dyn_cast<tensor::GatherOp>(op))
-    return traceConstant(gather.getSource()).has_value();
-  bool found = false;
-  op->walk([&](tensor::ExtractOp extract) {
-    found |= traceConstant(extract.getTensor()).has_value();
-  });
-  return found;
-}
-
-/// Why neither or both operands being constant is no linear layer.
-static std::string describeOperands(linalg::LinalgOp op) {
-  DenseMap<Value, bool> known;
-  for (OpOperand *operand : op.getDpsInputOperands())
-    if (skipViews(operand->get()).getDefiningOp<arith::ConstantOp>())
-      return llvm::formatv("operand {0} is a constant that is read with a "
-                           "stride, as no [N, K] matrix - fold the slice first",
-                           operand->getOperandNumber());
-  for (OpOperand *operand : op.getDpsInputOperands()) {
-    Value source = skipViews(operand->get());
-    if (auto argument = dyn_cast<BlockArgument>(source))
-      return llvm::formatv("operand {0} is function argument {1} - if that is "
-                           "a weight, name it with lowbit.parameter and attach "
-                           "its data (--lowbit-attach-data)",
-                           operand->getOperandNumber(),
-                           argument.getArgNumber());
-    if (isGather(source))
-      return llvm::formatv("operand {0} is picked from a constant by an index "
-                           "(an expert or an embedding), which the quantizers "
-                           "do not handle yet",
-                           operand->getOperandNumber());
-    if (!dependsOnArguments(source, known) && !traceConstant(operand->get()))
-      return llvm::formatv("operand {0} is computed from constants by '{1}' - "
-                           "already quantized, or to be folded first",
-                           operand->getOperandNumber(),
-                           source.getDefiningOp()->getName());
-  }
-  return "both operands are computed from the input (attention or the like)";
-}
-
-//===----------------------------------------------------------------------===//
 // Loops
 //===----------------------------------------------------------------------===//
 
@@ -175,44 +91,63 @@ static bool contains(ArrayRef<std::optional<unsigned>> loops, unsigned loop) {
   return llvm::is_contained(loops, std::optional<unsigned>(loop));
 }
 
-/// Sorts the loops of `op` into m, n and k; says in `why` what does not fit.
+/// How far one step of each loop of the contraction moves in the constant, and
+/// in the tensor of indices if the constant is gathered from.
+struct LoopStrides {
+  SmallVector<int64_t> weight, rows;
+};
+
+/// Why `loop` fits no linear; empty if it does.
+static std::string whyNotLoop(linalg::LinalgOp op, unsigned loop,
+                              int64_t extent, const LoopStrides &strides,
+                              const ConstantContraction &result) {
+  bool inInput = contains(result.inputLoops, loop);
+  bool inOutput = contains(result.outputLoops, loop);
+  bool inWeight = strides.weight[loop] != 0, inRows = strides.rows[loop] != 0;
+  if (op.getIteratorTypesArray()[loop] == utils::IteratorType::reduction) {
+    if (inRows)
+      return "a sum runs over rows that an index picks";
+    if (!inInput || !inWeight)
+      return "a summed dimension stands in one operand only";
+    return "";
+  }
+  if (!inOutput)
+    return "a dimension of the loop nest is not in the result";
+  if (inWeight && ShapedType::isDynamic(extent))
+    return "the weight has a dynamic shape";
+  if (inRows && inWeight)
+    return "one dimension walks the rows and the weight";
+  if (!inInput && !inWeight && ShapedType::isDynamic(extent))
+    return "a dynamic dimension of the result is not in the input";
+  return "";
+}
+
+/// Sorts the loops of `op` into m, n and k, and those of m that choose the
+/// weight; says in `why` what does not fit.
 static bool classifyLoops(linalg::LinalgOp op, ArrayRef<int64_t> extents,
-                          ArrayRef<int64_t> weightStrides,
+                          const LoopStrides &strides,
                           ConstantContraction &result, std::string &why) {
   auto iterators = op.getIteratorTypesArray();
-  for (unsigned loop = 0; loop < extents.size(); ++loop) {
-    if (extents[loop] == 1)
-      continue;
-    bool inInput = contains(result.inputLoops, loop);
-    bool inWeight = weightStrides[loop] != 0;
-    bool inOutput = contains(result.outputLoops, loop);
-    bool reduction = iterators[loop] == utils::IteratorType::reduction;
-    if (reduction && !(inInput && inWeight)) {
-      why = "a summed dimension stands in one operand only";
-      return false;
+  for (unsigned loop = 0; loop < extents.size(); ++loop)
+    if (extents[loop] != 1) {
+      why = whyNotLoop(op, loop, extents[loop], strides, result);
+      if (!why.empty())
+        return false;
     }
-    if (!reduction && inInput && inWeight) {
-      why =
-          llvm::formatv("each of {0} entries has a weight of its own (experts "
-                        "or a depthwise convolution), which the quantizers do "
-                        "not handle yet",
-                        extents[loop]);
-      return false;
-    }
-    if (!reduction && !inOutput) {
-      why = "a dimension of the loop nest is not in the result";
-      return false;
-    }
-    if (!reduction && inWeight && ShapedType::isDynamic(extents[loop])) {
-      why = "the weight has a dynamic shape";
-      return false;
-    }
-  }
   // m and n in the order of the output, k in the order of the input: with the
   // usual layouts nothing then needs a transpose.
-  for (std::optional<unsigned> loop : result.outputLoops)
-    if (loop)
-      (weightStrides[*loop] ? result.nLoops : result.mLoops).push_back(*loop);
+  ExpertChoice experts;
+  for (std::optional<unsigned> loop : result.outputLoops) {
+    if (!loop)
+      continue;
+    bool inWeight = strides.weight[*loop] != 0;
+    bool isRow = !inWeight || contains(result.inputLoops, *loop);
+    (isRow ? result.mLoops : result.nLoops).push_back(*loop);
+    if (isRow && inWeight) {
+      experts.shape.push_back(extents[*loop]);
+      experts.strides.push_back(strides.weight[*loop]);
+    }
+  }
   for (std::optional<unsigned> loop : result.inputLoops)
     if (loop && iterators[*loop] == utils::IteratorType::reduction)
       result.kLoops.push_back(*loop);
@@ -220,7 +155,43 @@ static bool classifyLoops(linalg::LinalgOp op, ArrayRef<int64_t> extents,
     why = "an outer product: nothing is summed (K = 1)";
     return false;
   }
+  if (experts.count() == 0 ||
+      (result.experts && result.experts->count() == 0)) {
+    why = "the weight is empty";
+    return false;
+  }
+  int64_t step = experts.count();
+  for (unsigned loop : result.mLoops)
+    if (strides.weight[loop] != 0)
+      experts.steps.emplace_back(loop, step /= extents[loop]);
+  if (experts.steps.empty() && !result.experts)
+    return true;
+  if (result.nLoops.empty()) {
+    why = "each row has a single vector of weights (a depthwise convolution or "
+          "an embedding), no [N, K] matrix";
+    return false;
+  }
+  if (!result.experts) {
+    result.experts = std::move(experts);
+    return true;
+  }
+  if (!experts.steps.empty()) {
+    why = "weights are picked by an index and by a dimension of the input";
+    return false;
+  }
+  for (unsigned loop : result.mLoops)
+    if (strides.rows[loop] != 0)
+      result.experts->steps.emplace_back(loop, strides.rows[loop]);
   return true;
+}
+
+int64_t ExpertChoice::offset(int64_t expert) const {
+  int64_t result = 0;
+  for (int64_t dim = shape.size() - 1; dim >= 0; --dim) {
+    result += expert % shape[dim] * strides[dim];
+    expert /= shape[dim];
+  }
+  return result;
 }
 
 std::optional<ConstantContraction> analyzeContraction(linalg::LinalgOp op,
@@ -232,13 +203,23 @@ std::optional<ConstantContraction> analyzeContraction(linalg::LinalgOp op,
     why = "both operands are constant - fold the contraction first";
     return std::nullopt;
   }
-  if (!views[0] && !views[1]) {
-    why = describeOperands(op);
-    return std::nullopt;
-  }
   ConstantContraction result;
-  result.inputIndex = views[0] ? 1 : 0;
-  result.weight = *views[1 - result.inputIndex];
+  if (views[0] || views[1]) {
+    result.inputIndex = views[0] ? 1 : 0;
+    result.weight = *views[1 - result.inputIndex];
+  } else {
+    std::optional<ExpertGather> gather;
+    for (unsigned operand = 0; operand < 2 && !gather; ++operand)
+      if ((gather = traceExpertGather(op.getDpsInputOperand(operand)->get())))
+        result.inputIndex = 1 - operand;
+    if (!gather) {
+      why = describeOperands(op);
+      return std::nullopt;
+    }
+    result.weight = gather->weight;
+    result.experts = ExpertChoice{
+        {gather->experts}, {gather->expertStride}, {}, std::move(gather)};
+  }
   for (Value value : op->getOperands())
     if (Type type = getElementTypeOrSelf(value); !getFloatKind(type)) {
       why = llvm::formatv("element type {0} - linears are f32, f16 or bf16",
@@ -257,12 +238,16 @@ std::optional<ConstantContraction> analyzeContraction(linalg::LinalgOp op,
   }
   result.inputLoops = *inputLoops;
   result.outputLoops = *outputLoops;
-  SmallVector<int64_t> weightStrides(extents.size(), 0);
-  for (auto [loop, stride] :
-       llvm::zip_equal(*weightLoops, result.weight.strides))
-    if (loop)
-      weightStrides[*loop] += stride;
-  if (!classifyLoops(op, extents, weightStrides, result, why))
+  LoopStrides strides = {SmallVector<int64_t>(extents.size(), 0),
+                         SmallVector<int64_t>(extents.size(), 0)};
+  for (auto [dim, loop] : llvm::enumerate(*weightLoops)) {
+    if (!loop)
+      continue;
+    strides.weight[*loop] += result.weight.strides[dim];
+    if (result.experts)
+      strides.rows[*loop] += result.experts->gather->rows.strides[dim];
+  }
+  if (!classifyLoops(op, extents, strides, result, why))
     return std::nullopt;
 
   result.weight.shape.clear();
@@ -270,7 +255,7 @@ std::optional<ConstantContraction> analyzeContraction(linalg::LinalgOp op,
   auto append = [&](ArrayRef<unsigned> loops, int64_t &product) {
     for (unsigned loop : loops) {
       result.weight.shape.push_back(extents[loop]);
-      result.weight.strides.push_back(weightStrides[loop]);
+      result.weight.strides.push_back(strides.weight[loop]);
       product *= extents[loop];
     }
   };

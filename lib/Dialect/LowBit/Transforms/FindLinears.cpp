@@ -5,7 +5,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Contraction.h"
+#include "Experts.h"
+#include "LinearShapes.h"
 
 #include "quantopt/Dialect/LowBit/IR/BlobData.h"
 #include "quantopt/Dialect/LowBit/Transforms/FindLinears.h"
@@ -13,7 +14,6 @@
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
-#include "mlir/Dialect/Utils/ReshapeOpsUtils.h"
 #include "mlir/IR/Matchers.h"
 #include "llvm/ADT/StringSet.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -39,13 +39,25 @@ public:
     module.walk([&](LinearOp op) { taken.insert(op.getName()); });
   }
 
-  /// The name for the next linear, whose weight is `constant`.
-  std::string next(arith::ConstantOp constant) {
+  /// The name for the next linear, whose weight is `constant`; of `experts`
+  /// linears, which add their number.
+  std::string next(arith::ConstantOp constant, int64_t experts = 0) {
     std::string base = baseName(constant), name = base;
-    for (unsigned copy = 1; !taken.insert(name).second; ++copy)
+    auto isTaken = [&] {
+      return taken.contains(experts ? expertName(name, 0) : name);
+    };
+    for (unsigned copy = 1; isTaken(); ++copy)
       name = llvm::formatv("{0}#{1}", base, copy);
+    if (experts == 0)
+      taken.insert(name);
+    for (int64_t expert = 0; expert < experts; ++expert)
+      taken.insert(expertName(name, expert));
     ++ordinal;
     return name;
+  }
+
+  static std::string expertName(StringRef base, int64_t expert) {
+    return llvm::formatv("{0}.{1}", base, expert);
   }
 
 private:
@@ -77,113 +89,9 @@ private:
 // Rewriting
 //===----------------------------------------------------------------------===//
 
-/// `value` permuted so that dimension i of the result is `permutation[i]`.
-static Value transpose(OpBuilder &b, Location loc, Value value,
-                       ArrayRef<int64_t> permutation) {
-  if (llvm::equal(permutation, llvm::seq<int64_t>(0, permutation.size())))
-    return value;
-  SmallVector<OpFoldResult> sizes = tensor::getMixedSizes(b, loc, value);
-  SmallVector<OpFoldResult> permuted;
-  for (int64_t dim : permutation)
-    permuted.push_back(sizes[dim]);
-  Value init =
-      tensor::EmptyOp::create(b, loc, permuted, getElementTypeOrSelf(value));
-  return linalg::TransposeOp::create(b, loc, value, init, permutation)
-      ->getResult(0);
-}
-
-/// `value` in `type`, elements in the same row-major order; null if that takes
-/// a reshape of dynamic dimensions that cannot be written as one.
-static Value reshape(OpBuilder &b, Location loc, Value value,
-                     RankedTensorType type) {
-  auto from = cast<RankedTensorType>(value.getType());
-  if (from == type)
-    return value;
-  if (auto groups = getReassociationIndicesForReshape(from, type);
-      groups && from.getRank() != type.getRank()) {
-    if (from.getRank() > type.getRank())
-      return tensor::CollapseShapeOp::create(b, loc, type, value, *groups);
-    if (type.hasStaticShape())
-      return tensor::ExpandShapeOp::create(b, loc, type, value, *groups);
-  }
-  if (!from.hasStaticShape() || !type.hasStaticShape())
-    return {};
-  auto flat =
-      RankedTensorType::get({from.getNumElements()}, from.getElementType());
-  auto all = [](int64_t rank) {
-    SmallVector<ReassociationIndices> groups(1);
-    llvm::append_range(groups[0], llvm::seq<int64_t>(0, rank));
-    return groups;
-  };
-  if (from.getRank() != 1)
-    value = tensor::CollapseShapeOp::create(b, loc, flat, value,
-                                            all(from.getRank()));
-  if (type.getRank() == 1)
-    return value;
-  return tensor::ExpandShapeOp::create(b, loc, type, value,
-                                       all(type.getRank()));
-}
-
-/// x as [leading..., K]: summed dimensions moved to the end and merged.
-static Value normalizeInput(OpBuilder &b, Location loc, Value input,
-                            const ConstantContraction &contraction) {
-  SmallVector<int64_t> order, kDims;
-  for (auto [dim, loop] : llvm::enumerate(contraction.inputLoops))
-    if (!loop || !llvm::is_contained(contraction.kLoops, *loop))
-      order.push_back(dim);
-  // The remaining dimensions in the order of the output's m loops; those of
-  // extent 1 keep their place in front of their successor.
-  auto rank = [&](int64_t dim) {
-    int64_t end = contraction.inputLoops.size();
-    int64_t next = dim;
-    while (next < end && !contraction.inputLoops[next])
-      ++next;
-    int64_t place = -1;
-    if (next < end)
-      place = llvm::find(contraction.mLoops, *contraction.inputLoops[next]) -
-              contraction.mLoops.begin();
-    return std::make_pair(place, dim);
-  };
-  llvm::sort(order, [&](int64_t a, int64_t b) { return rank(a) < rank(b); });
-  unsigned leading = order.size();
-  for (unsigned loop : contraction.kLoops)
-    order.push_back(
-        llvm::find(contraction.inputLoops, std::optional<unsigned>(loop)) -
-        contraction.inputLoops.begin());
-  Value moved = transpose(b, loc, input, order);
-  auto type = cast<RankedTensorType>(moved.getType());
-  SmallVector<int64_t> shape(type.getShape().take_front(leading));
-  shape.push_back(contraction.k);
-  return reshape(b, loc, moved,
-                 RankedTensorType::get(shape, type.getElementType()));
-}
-
-/// The result [leading..., N] of the linear in the type of the contraction.
-static Value denormalizeResult(OpBuilder &b, Location loc, Value result,
-                               RankedTensorType type,
-                               const ConstantContraction &contraction) {
-  // Where each loop of (m..., n...) goes in the output, units left out.
-  SmallVector<unsigned> loops(contraction.mLoops);
-  llvm::append_range(loops, contraction.nLoops);
-  SmallVector<int64_t> permutation, shape;
-  for (std::optional<unsigned> loop : contraction.outputLoops)
-    if (loop)
-      permutation.push_back(llvm::find(loops, *loop) - loops.begin());
-  if (llvm::equal(permutation, llvm::seq<int64_t>(0, permutation.size())))
-    return reshape(b, loc, result, type);
-  for (unsigned loop : loops)
-    for (auto [dim, at] : llvm::enumerate(contraction.outputLoops))
-      if (at == loop)
-        shape.push_back(type.getDimSize(dim));
-  Value split = reshape(b, loc, result,
-                        RankedTensorType::get(shape, type.getElementType()));
-  if (!split)
-    return {};
-  return reshape(b, loc, transpose(b, loc, split, permutation), type);
-}
-
 /// Whether `value` is all zeros.
 static bool isZeroTensor(Value value) {
+  value = skipViews(value);
   if (auto fill = value.getDefiningOp<linalg::FillOp>())
     return matchPattern(fill.getInputs()[0], m_AnyZeroFloat());
   DenseElementsAttr dense;
@@ -191,45 +99,103 @@ static bool isZeroTensor(Value value) {
          dense.getSplatValue<APFloat>().isZero();
 }
 
+/// `view` as a weight [n, k] in front of its constant.
+static FailureOr<Value> emitWeight(const ConstantView &view,
+                                   const ConstantContraction &contraction,
+                                   StringRef name, ViewData &views) {
+  FailureOr<ElementsAttr> data =
+      views.materialize(view, contraction.n, contraction.k, name);
+  if (failed(data))
+    return failure();
+  arith::ConstantOp constant = view.constant;
+  if (*data == constant.getValue())
+    return constant.getResult();
+  OpBuilder b(constant);
+  return arith::ConstantOp::create(b, constant.getLoc(), *data).getResult();
+}
+
+/// x times the weight, where all rows share it.
+static FailureOr<Value> emitLinear(OpBuilder &b, Location loc, Value input,
+                                   RankedTensorType type,
+                                   const ConstantContraction &contraction,
+                                   LayerNames &names, ViewData &views) {
+  std::string name = names.next(contraction.weight.constant);
+  FailureOr<Value> weight =
+      emitWeight(contraction.weight, contraction, name, views);
+  if (failed(weight))
+    return failure();
+  return LinearOp::create(b, loc, type, input, *weight, name).getResult();
+}
+
+/// x times the weight of each row's expert: a chain of linears, one for each
+/// expert, whose `input` is x.
+static FailureOr<Value>
+emitExpertLinears(OpBuilder &b, Location loc, Value input,
+                  RankedTensorType type, const ConstantContraction &contraction,
+                  ArrayRef<std::optional<unsigned>> leadingLoops,
+                  LayerNames &names, ViewData &views) {
+  const ExpertChoice &experts = *contraction.experts;
+  Value routing = emitRouting(b, loc, experts, input, leadingLoops);
+  SmallVector<OpFoldResult> sizes = tensor::getMixedSizes(b, loc, input);
+  sizes.back() = b.getIndexAttr(contraction.n);
+  Value empty = tensor::EmptyOp::create(b, loc, sizes, type.getElementType());
+  Value zero =
+      arith::ConstantOp::create(b, loc, b.getZeroAttr(type.getElementType()));
+  Value result = linalg::FillOp::create(b, loc, zero, empty).getResult(0);
+  std::string base = names.next(contraction.weight.constant, experts.count());
+  for (int64_t expert = 0; expert < experts.count(); ++expert) {
+    std::string name = LayerNames::expertName(base, expert);
+    ConstantView view = contraction.weight;
+    view.offset += experts.offset(expert);
+    FailureOr<Value> weight = emitWeight(view, contraction, name, views);
+    if (failed(weight))
+      return failure();
+    result = LinearOp::create(b, loc, type, input, *weight, routing, result,
+                              name, b.getI64IntegerAttr(expert));
+  }
+  return result;
+}
+
 /// contraction(x, view(W), init) -> view(lowbit.linear(view(x), W)) [+ init]
 static FailureOr<bool> rewrite(linalg::LinalgOp op, LayerNames &names,
-                               std::string &why) {
+                               ViewData &views, std::string &why) {
   std::optional<ConstantContraction> contraction = analyzeContraction(op, why);
   if (!contraction)
     return false;
   OpBuilder b(op);
   Location loc = op.getLoc();
-  Value input = normalizeInput(
-      b, loc, op.getDpsInputOperand(contraction->inputIndex)->get(),
-      *contraction);
+  SmallVector<std::optional<unsigned>> leadingLoops;
+  Value input = normalizeInput(b, op, *contraction, leadingLoops);
   if (!input) {
     why = "dynamic dimensions would have to be reshaped";
     return false;
   }
-  // Keep the name and the new constant only if all the rest works out.
+  // Keep the names and new constants only if all the rest works out.
   auto resultType = cast<RankedTensorType>(op->getResult(0).getType());
   auto inputType = cast<RankedTensorType>(input.getType());
   SmallVector<int64_t> shape(inputType.getShape().drop_back());
   shape.push_back(contraction->n);
-  auto linearType = RankedTensorType::get(shape, resultType.getElementType());
-  std::string name = names.next(contraction->weight.constant);
-  FailureOr<ElementsAttr> data =
-      materialize(contraction->weight, contraction->n, contraction->k, name);
-  if (failed(data))
-    return failure();
-  arith::ConstantOp constant = contraction->weight.constant;
-  Value weight = constant;
-  if (*data != constant.getValue()) {
-    OpBuilder atConstant(constant);
-    weight = arith::ConstantOp::create(atConstant, constant.getLoc(), *data);
-  }
-  auto linear = LinearOp::create(b, loc, linearType, input, weight, name);
-  Value result = denormalizeResult(b, loc, linear, resultType, *contraction);
+  auto type = RankedTensorType::get(shape, resultType.getElementType());
+  auto place = UnrealizedConversionCastOp::create(b, loc, type, ValueRange());
+  Value result =
+      denormalizeResult(b, loc, place.getResult(0), resultType, *contraction);
   if (!result) {
-    linear.erase();
+    place.erase();
     why = "dynamic dimensions would have to be reshaped";
     return false;
   }
+  OpBuilder atPlace(place);
+  FailureOr<Value> product =
+      contraction->experts
+          ? emitExpertLinears(atPlace, loc, input, type, *contraction,
+                              leadingLoops, names, views)
+          : emitLinear(atPlace, loc, input, type, *contraction, names, views);
+  if (failed(product))
+    return failure();
+  if (result == place.getResult(0))
+    result = *product;
+  place.getResult(0).replaceAllUsesWith(*product);
+  place.erase();
   Value init = op.getDpsInits()[0];
   if (!isZeroTensor(init)) {
     Value empty =
@@ -254,15 +220,17 @@ static void eraseDead(func::FuncOp function) {
 FailureOr<FoundLinears> quantopt::lowbit::findLinears(ModuleOp module) {
   FoundLinears found;
   LayerNames names(module);
+  ViewData views;
   for (auto function : module.getOps<func::FuncOp>()) {
     SmallVector<linalg::LinalgOp> contractions;
     function.walk([&](linalg::LinalgOp op) {
       if (isContraction(op))
         contractions.push_back(op);
     });
-    for (linalg::LinalgOp op : contractions) {
+    for (linalg::LinalgOp contraction : contractions) {
+      linalg::LinalgOp op = splitMergedExperts(contraction);
       std::string why;
-      FailureOr<bool> done = rewrite(op, names, why);
+      FailureOr<bool> done = rewrite(op, names, views, why);
       if (failed(done))
         return failure();
       if (*done) {

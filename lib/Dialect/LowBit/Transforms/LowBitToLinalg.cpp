@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "quantopt/Dialect/LowBit/IR/Routing.h"
 #include "quantopt/Dialect/LowBit/Transforms/Passes.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -71,18 +72,12 @@ static Value narrow(OpBuilder &b, Location loc, Value value,
       .getResult(0);
 }
 
-/// lowbit.linear(x, w) -> contraction(x, w) with f32 sums
-static void lowerLinear(LinearOp op) {
-  OpBuilder b(op);
-  Location loc = op.getLoc();
-  Value weight = op.getWeight();
-  if (auto cast = weight.getDefiningOp<UnrealizedConversionCastOp>())
-    weight = cast.getInputs()[0];
-  auto resultType = cast<RankedTensorType>(op.getResult().getType());
+/// contraction(input, weight [n, k]) in the element type of `resultType`.
+static Value multiply(OpBuilder &b, Location loc, Value input, Value weight,
+                      RankedTensorType resultType) {
   int64_t rank = resultType.getRank();
-  SmallVector<OpFoldResult> sizes =
-      tensor::getMixedSizes(b, loc, op.getInput());
-  sizes.back() = b.getIndexAttr(op.getN());
+  SmallVector<OpFoldResult> sizes = tensor::getMixedSizes(b, loc, input);
+  sizes.back() = b.getIndexAttr(resultType.getShape().back());
   Value zero = arith::ConstantOp::create(b, loc, b.getF32FloatAttr(0));
   Value empty = tensor::EmptyOp::create(b, loc, sizes, b.getF32Type());
   Value init = linalg::FillOp::create(b, loc, zero, empty).getResult(0);
@@ -102,7 +97,7 @@ static void lowerLinear(LinearOp op) {
                                              utils::IteratorType::parallel);
   iterators.push_back(utils::IteratorType::reduction);
   auto contraction = linalg::GenericOp::create(
-      b, loc, init.getType(), ValueRange{op.getInput(), weight}, init,
+      b, loc, init.getType(), ValueRange{input, weight}, init,
       ArrayRef{mapOf(leading, k), mapOf({n}, k), mapOf(leading, n)}, iterators,
       [](OpBuilder &b, Location loc, ValueRange args) {
         Value product = arith::MulFOp::create(b, loc, widen(b, loc, args[0]),
@@ -111,8 +106,67 @@ static void lowerLinear(LinearOp op) {
             b, loc,
             ValueRange(arith::AddFOp::create(b, loc, args[2], product)));
       });
-  op.getResult().replaceAllUsesWith(
-      narrow(b, loc, contraction.getResult(0), resultType));
+  return narrow(b, loc, contraction.getResult(0), resultType);
+}
+
+/// The dimension whose positions are the experts, if `routing` says no more.
+static std::optional<int64_t> routedDimension(Value routing) {
+  auto generic = routing.getDefiningOp<linalg::GenericOp>();
+  if (!generic || generic.getNumDpsInputs() != 0 ||
+      !generic.getIndexingMapsArray()[0].isIdentity())
+    return std::nullopt;
+  auto cast = generic.getBody()
+                  ->getTerminator()
+                  ->getOperand(0)
+                  .getDefiningOp<arith::IndexCastOp>();
+  auto index = cast ? cast.getIn().getDefiningOp<linalg::IndexOp>() : nullptr;
+  return index ? std::optional<int64_t>(index.getDim()) : std::nullopt;
+}
+
+/// Position `expert` of dimension `dim` of `value`, as a slice.
+static auto sliceOf(OpBuilder &b, Location loc, Value value, int64_t dim,
+                    int64_t expert) {
+  struct {
+    SmallVector<OpFoldResult> offsets, sizes, strides;
+  } slice;
+  slice.sizes = tensor::getMixedSizes(b, loc, value);
+  slice.offsets.assign(slice.sizes.size(), b.getIndexAttr(0));
+  slice.strides.assign(slice.sizes.size(), b.getIndexAttr(1));
+  slice.offsets[dim] = b.getIndexAttr(expert);
+  slice.sizes[dim] = b.getIndexAttr(1);
+  return slice;
+}
+
+/// lowbit.linear(x, w) -> contraction(x, w) with f32 sums; if it is routed,
+///   of the slice of its expert where that is known, else
+///   -> select(routing == expert, contraction(x, w), others)
+static void lowerLinear(LinearOp op) {
+  OpBuilder b(op);
+  Location loc = op.getLoc();
+  Value input = op.getInput(), weight = op.getWeight();
+  if (auto cast = weight.getDefiningOp<UnrealizedConversionCastOp>())
+    weight = cast.getInputs()[0];
+  auto type = cast<RankedTensorType>(op.getResult().getType());
+  std::optional<int64_t> dim;
+  if (op.isRouted())
+    dim = routedDimension(op.getRouting());
+  Value result;
+  if (dim) {
+    auto in = sliceOf(b, loc, input, *dim, *op.getExpert());
+    input = tensor::ExtractSliceOp::create(b, loc, input, in.offsets, in.sizes,
+                                           in.strides);
+    SmallVector<int64_t> shape(type.getShape());
+    shape[*dim] = 1;
+    result = multiply(b, loc, input, weight, type.clone(shape));
+    auto out = sliceOf(b, loc, op.getOthers(), *dim, *op.getExpert());
+    result = tensor::InsertSliceOp::create(b, loc, result, op.getOthers(),
+                                           out.offsets, out.sizes, out.strides);
+  } else {
+    result = multiply(b, loc, input, weight, type);
+    if (op.isRouted())
+      result = selectRoutedRows(b, op, result);
+  }
+  op.getResult().replaceAllUsesWith(result);
   op.erase();
 }
 

@@ -136,3 +136,56 @@ func.func @host(%x: tensor<3x8xf32>) {
   %y = lowbit.host_linear %x {id = -1 : i64} : tensor<3x8xf32> -> tensor<3x5xf32>
   return
 }
+
+// -----
+
+func.func @routing_shape(%x: tensor<3x8xf32>, %w: tensor<4x8xf32>, %expert: tensor<2xi64>, %others: tensor<3x4xf32>) {
+  // expected-error @+1 {{takes a routing with an entry for each row of 'tensor<3x8xf32>', not 'tensor<2xi64>'}}
+  %y = lowbit.linear %x, %w routed(%expert, %others) {expert = 0 : i64, name = "up.0"}
+      : (tensor<3x8xf32>, tensor<4x8xf32>, tensor<2xi64>, tensor<3x4xf32>) -> tensor<3x4xf32>
+  return
+}
+
+// -----
+
+func.func @others_shape(%x: tensor<3x8xf32>, %w: tensor<4x8xf32>, %expert: tensor<3xi64>, %others: tensor<3x5xf32>) {
+  // expected-error @+1 {{'up.0' takes its other rows as 'tensor<3x4xf32>', not 'tensor<3x5xf32>'}}
+  %y = lowbit.linear %x, %w routed(%expert, %others) {expert = 0 : i64, name = "up.0"}
+      : (tensor<3x8xf32>, tensor<4x8xf32>, tensor<3xi64>, tensor<3x5xf32>) -> tensor<3x4xf32>
+  return
+}
+
+// -----
+
+func.func @no_expert(%x: tensor<3x8xf32>, %w: tensor<4x8xf32>, %expert: tensor<3xi64>, %others: tensor<3x4xf32>) {
+  // expected-error @+1 {{'up.0' takes other rows and 'expert' if it is routed, and only then}}
+  %y = lowbit.linear %x, %w routed(%expert, %others) {name = "up.0"}
+      : (tensor<3x8xf32>, tensor<4x8xf32>, tensor<3xi64>, tensor<3x4xf32>) -> tensor<3x4xf32>
+  return
+}
+
+// -----
+
+func.func @not_routed(%x: tensor<3x8xf32>, %w: tensor<4x8xf32>) {
+  // expected-error @+1 {{'up.0' takes other rows and 'expert' if it is routed, and only then}}
+  %y = lowbit.linear %x, %w {expert = 0 : i64, name = "up.0"} : (tensor<3x8xf32>, tensor<4x8xf32>) -> tensor<3x4xf32>
+  return
+}
+
+// -----
+
+func.func @ids(%x: tensor<3x8xf32>, %expert: tensor<3xi64>, %others: tensor<3x4xf32>) {
+  // expected-error @+1 {{takes an id for each of its 2 experts, not 1}}
+  %y = lowbit.host_experts %x routed(%expert, %others) {experts = array<i64: 0, 2>, ids = array<i64: 7>}
+      : tensor<3x8xf32>, tensor<3xi64>, tensor<3x4xf32>
+  return
+}
+
+// -----
+
+func.func @negative_id(%x: tensor<3x8xf32>, %expert: tensor<3xi64>, %others: tensor<3x4xf32>) {
+  // expected-error @+1 {{takes ids of at least 0, not -1}}
+  %y = lowbit.host_experts %x routed(%expert, %others) {experts = array<i64: 0>, ids = array<i64: -1>}
+      : tensor<3x8xf32>, tensor<3xi64>, tensor<3x4xf32>
+  return
+}

@@ -74,3 +74,19 @@ func.func @host(%x: tensor<3x8xf32>) -> tensor<3x5xf32> {
   %y = lowbit.host_linear %x {id = 3 : i64, observed} : tensor<3x8xf32> -> tensor<3x5xf32>
   return %y : tensor<3x5xf32>
 }
+
+// CHECK-LABEL: func @routed
+func.func @routed(%x: tensor<2x3x8xf32>, %w: tensor<4x8xf32>, %expert: tensor<2x3xi64>, %others: tensor<2x3x4xf32>) -> tensor<2x3x4xf32> {
+  // CHECK: lowbit.linear %{{.+}}, %{{.+}} routed(%{{.+}}, %{{.+}}) {expert = 5 : i64, name = "up.5"} : (tensor<2x3x8xf32>, tensor<4x8xf32>, tensor<2x3xi64>, tensor<2x3x4xf32>) -> tensor<2x3x4xf32>
+  %y = lowbit.linear %x, %w routed(%expert, %others) {expert = 5 : i64, name = "up.5"}
+      : (tensor<2x3x8xf32>, tensor<4x8xf32>, tensor<2x3xi64>, tensor<2x3x4xf32>) -> tensor<2x3x4xf32>
+  return %y : tensor<2x3x4xf32>
+}
+
+// CHECK-LABEL: func @host_experts
+func.func @host_experts(%x: tensor<?x8xf32>, %expert: tensor<?xi64>, %others: tensor<?x4xf32>) -> tensor<?x4xf32> {
+  // CHECK: lowbit.host_experts %{{.+}} routed(%{{.+}}, %{{.+}}) {experts = array<i64: 0, 2>, ids = array<i64: 7, 8>, observed} : tensor<?x8xf32>, tensor<?xi64>, tensor<?x4xf32>
+  %y = lowbit.host_experts %x routed(%expert, %others) {experts = array<i64: 0, 2>, ids = array<i64: 7, 8>, observed}
+      : tensor<?x8xf32>, tensor<?xi64>, tensor<?x4xf32>
+  return %y : tensor<?x4xf32>
+}

@@ -40,36 +40,70 @@ func.func @computed_weight(%x: tensor<2x4xf32>) -> tensor<2x3xf32> {
 
 // -----
 
-// One [E, N, K] constant: every entry of the batch has its own weight.
-// CHECK-LABEL: func @experts
-func.func @experts(%x: tensor<2x5x4xf32>) -> tensor<2x5x3xf32> {
-  %w = arith.constant dense_resource<experts.weight> : tensor<2x4x3xf32>
-  %zero = arith.constant dense<0.0> : tensor<2x5x3xf32>
-  // CHECK: lowbit.refused = "each of 2 entries has a weight of its own
-  %y = linalg.batch_matmul ins(%x, %w : tensor<2x5x4xf32>, tensor<2x4x3xf32>) outs(%zero : tensor<2x5x3xf32>) -> tensor<2x5x3xf32>
-  return %y : tensor<2x5x3xf32>
+// A depthwise convolution: each channel has a vector of its own.
+// CHECK-LABEL: func @depthwise
+func.func @depthwise(%x: tensor<6x5x4xf32>) -> tensor<6x5xf32> {
+  %w = arith.constant dense_resource<conv.weight> : tensor<6x4xf32>
+  %zero = arith.constant dense<0.0> : tensor<6x5xf32>
+  // CHECK: lowbit.refused = "each row has a single vector of weights (a depthwise convolution or an embedding), no [N, K] matrix"
+  %y = linalg.generic {indexing_maps = [affine_map<(c, m, k) -> (c, m, k)>, affine_map<(c, m, k) -> (c, k)>, affine_map<(c, m, k) -> (c, m)>],
+                       iterator_types = ["parallel", "parallel", "reduction"]}
+      ins(%x, %w : tensor<6x5x4xf32>, tensor<6x4xf32>) outs(%zero : tensor<6x5xf32>) {
+  ^bb0(%a: f32, %c: f32, %o: f32):
+    %p = arith.mulf %a, %c : f32
+    %s = arith.addf %o, %p : f32
+    linalg.yield %s : f32
+  } -> tensor<6x5xf32>
+  return %y : tensor<6x5xf32>
 }
 
 // -----
 
-// An expert picked by an index that is computed at run time.
-// CHECK-LABEL: func @gathered_expert
-func.func @gathered_expert(%x: tensor<5x4xf32>, %i: index) -> tensor<5x3xf32> {
+// Attention over embeddings that nothing changed: the sum runs over tokens.
+// CHECK-LABEL: func @mixed_rows
+func.func @mixed_rows(%p: tensor<5x7xf32>, %ids: tensor<7xindex>) -> tensor<5x4xf32> {
+  %w = arith.constant dense_resource<embedding.weight> : tensor<9x4xf32>
+  %zero = arith.constant dense<0.0> : tensor<5x4xf32>
+  %e = tensor.empty() : tensor<7x4xf32>
+  %a = math.absf %p : tensor<5x7xf32>
+  %v = linalg.generic {indexing_maps = [affine_map<(t, k) -> (t)>, affine_map<(t, k) -> (t, k)>], iterator_types = ["parallel", "parallel"]}
+      ins(%ids : tensor<7xindex>) outs(%e : tensor<7x4xf32>) {
+  ^bb0(%i: index, %o: f32):
+    %k = linalg.index 1 : index
+    %r = tensor.extract %w[%i, %k] : tensor<9x4xf32>
+    linalg.yield %r : f32
+  } -> tensor<7x4xf32>
+  // CHECK: lowbit.refused = "a sum runs over rows that an index picks"
+  %y = linalg.matmul ins(%a, %v : tensor<5x7xf32>, tensor<7x4xf32>) outs(%zero : tensor<5x4xf32>) -> tensor<5x4xf32>
+  return %y : tensor<5x4xf32>
+}
+
+// -----
+
+// The index is computed from where in the matrix it is read.
+// CHECK-LABEL: func @index_in_matrix
+func.func @index_in_matrix(%x: tensor<5x4xf32>, %i: tensor<5x3xindex>) -> tensor<5x3xf32> {
   %w = arith.constant dense_resource<experts.weight> : tensor<2x3x4xf32>
   %zero = arith.constant dense<0.0> : tensor<5x3xf32>
+  %e = tensor.empty() : tensor<5x3x4xf32>
   %a = math.absf %x : tensor<5x4xf32>
-  %e = tensor.empty() : tensor<3x4xf32>
-  %one = linalg.generic {indexing_maps = [affine_map<(n, k) -> (n, k)>], iterator_types = ["parallel", "parallel"]}
-      outs(%e : tensor<3x4xf32>) {
-  ^bb0(%o: f32):
-    %n = linalg.index 0 : index
-    %k = linalg.index 1 : index
-    %v = tensor.extract %w[%i, %n, %k] : tensor<2x3x4xf32>
+  %g = linalg.generic {indexing_maps = [affine_map<(t, n, k) -> (t, n)>, affine_map<(t, n, k) -> (t, n, k)>], iterator_types = ["parallel", "parallel", "parallel"]}
+      ins(%i : tensor<5x3xindex>) outs(%e : tensor<5x3x4xf32>) {
+  ^bb0(%j: index, %o: f32):
+    %n = linalg.index 1 : index
+    %k = linalg.index 2 : index
+    %v = tensor.extract %w[%j, %n, %k] : tensor<2x3x4xf32>
     linalg.yield %v : f32
-  } -> tensor<3x4xf32>
-  // CHECK: lowbit.refused = "operand 1 is picked from a constant by an index
-  %y = linalg.matmul indexing_maps = [affine_map<(m, n, k) -> (m, k)>, affine_map<(m, n, k) -> (n, k)>, affine_map<(m, n, k) -> (m, n)>]
-      ins(%a, %one : tensor<5x4xf32>, tensor<3x4xf32>) outs(%zero : tensor<5x3xf32>) -> tensor<5x3xf32>
+  } -> tensor<5x3x4xf32>
+  // CHECK: lowbit.refused = "operand 1 is picked from a constant by an index, but not as one [N, K] matrix for each row"
+  %y = linalg.generic {indexing_maps = [affine_map<(t, n, k) -> (t, k)>, affine_map<(t, n, k) -> (t, n, k)>, affine_map<(t, n, k) -> (t, n)>],
+                       iterator_types = ["parallel", "parallel", "reduction"]}
+      ins(%a, %g : tensor<5x4xf32>, tensor<5x3x4xf32>) outs(%zero : tensor<5x3xf32>) {
+  ^bb0(%b: f32, %c: f32, %o: f32):
+    %p = arith.mulf %b, %c : f32
+    %s = arith.addf %o, %p : f32
+    linalg.yield %s : f32
+  } -> tensor<5x3xf32>
   return %y : tensor<5x3xf32>
 }
 

@@ -109,3 +109,40 @@ func.func @powers(%x: tensor<2x4xf32>) -> tensor<2x1xf32> {
   %y = lowbit.linear %x, %w {name = "fc"} : (tensor<2x4xf32>, !lowbit.weight<1x4xf32, #lowbit.codebook<e2m1, group = 32, scale = f8E8M0FNU>>) -> tensor<2x1xf32>
   return %y : tensor<2x1xf32>
 }
+
+// -----
+
+// The rows of an expert are not known before the run: all are multiplied.
+// CHECK-LABEL: func @routed
+// CHECK-SAME: (%[[X:.+]]: tensor<3x8xbf16>, %[[W:.+]]: tensor<4x8xbf16>, %[[EXPERT:.+]]: tensor<3xi64>, %[[OTHERS:.+]]: tensor<3x4xbf16>)
+func.func @routed(%x: tensor<3x8xbf16>, %w: tensor<4x8xbf16>, %expert: tensor<3xi64>, %others: tensor<3x4xbf16>) -> tensor<3x4xbf16> {
+  // CHECK: linalg.generic {{.+}} ins(%[[X]], %[[W]]
+  // CHECK: %[[Y:.+]] = linalg.generic {{.+}} outs(%{{.+}} : tensor<3x4xbf16>)
+  // CHECK: linalg.generic {{.+}} ins(%[[EXPERT]], %[[Y]], %[[OTHERS]] : {{.+}}) outs
+  // CHECK: %[[MINE:.+]] = arith.cmpi eq, %{{.+}}, %c5_i64
+  // CHECK: arith.select %[[MINE]]
+  %y = lowbit.linear %x, %w routed(%expert, %others) {expert = 5 : i64, name = "up.5"}
+      : (tensor<3x8xbf16>, tensor<4x8xbf16>, tensor<3xi64>, tensor<3x4xbf16>) -> tensor<3x4xbf16>
+  return %y : tensor<3x4xbf16>
+}
+
+// -----
+
+// They are where a dimension numbers the experts: a slice is multiplied.
+// CHECK-LABEL: func @routed_by_dimension
+// CHECK-SAME: (%[[X:.+]]: tensor<6x?x8xf32>, %[[W:.+]]: tensor<4x8xf32>, %[[OTHERS:.+]]: tensor<6x?x4xf32>, %[[N:.+]]: index)
+func.func @routed_by_dimension(%x: tensor<6x?x8xf32>, %w: tensor<4x8xf32>, %others: tensor<6x?x4xf32>, %n: index) -> tensor<6x?x4xf32> {
+  %empty = tensor.empty(%n) : tensor<6x?xi64>
+  %expert = linalg.generic {indexing_maps = [affine_map<(e, m) -> (e, m)>], iterator_types = ["parallel", "parallel"]} outs(%empty : tensor<6x?xi64>) {
+  ^bb0(%o: i64):
+    %i = linalg.index 0 : index
+    %v = arith.index_cast %i : index to i64
+    linalg.yield %v : i64
+  } -> tensor<6x?xi64>
+  // CHECK: %[[IN:.+]] = tensor.extract_slice %[[X]][5, 0, 0] [1, %{{.+}}, 8] [1, 1, 1] : tensor<6x?x8xf32> to tensor<1x?x8xf32>
+  // CHECK: %[[Y:.+]] = linalg.generic {{.+}} ins(%[[IN]], %[[W]]
+  // CHECK: tensor.insert_slice %[[Y]] into %[[OTHERS]][5, 0, 0] [1, %{{.+}}, 4] [1, 1, 1] : tensor<1x?x4xf32> into tensor<6x?x4xf32>
+  %y = lowbit.linear %x, %w routed(%expert, %others) {expert = 5 : i64, name = "up.5"}
+      : (tensor<6x?x8xf32>, tensor<4x8xf32>, tensor<6x?xi64>, tensor<6x?x4xf32>) -> tensor<6x?x4xf32>
+  return %y : tensor<6x?x4xf32>
+}

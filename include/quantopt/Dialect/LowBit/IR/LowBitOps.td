@@ -17,8 +17,9 @@ class LowBit_Op<string mnemonic, list<Trait> traits = []>
 
 def LowBit_AnyFloat : AnyTypeOf<[F32, F16, BF16], "f32, f16 or bf16">;
 def LowBit_Tensor : RankedTensorOf<[LowBit_AnyFloat]>;
+def LowBit_Routing : RankedTensorOf<[I64]>;
 
-def LowBit_LinearOp : LowBit_Op<"linear", [Pure]> {
+def LowBit_LinearOp : LowBit_Op<"linear", [Pure, AttrSizedOperandSegments]> {
   let summary = "y = x * W^T over the last dimension of x";
   let description = [{
     `x` is [..., K] with any leading dimensions, the weight is [N, K] = [out, in]
@@ -26,18 +27,37 @@ def LowBit_LinearOp : LowBit_Op<"linear", [Pure]> {
     rounded once to the element type of the result. `name` is the layer's name:
     skip lists, reports and checkpoints speak it.
 
+    A linear of a mixture of experts is `routed`: `routing`, of the leading
+    dimensions of `x`, says which expert each row goes to. The rows of `expert`
+    are multiplied, all others are those of `others`. So the experts of a layer
+    are a chain of linears over one input, each `others` of the next.
+
     Example:
     ```mlir
     %y = lowbit.linear %x, %w {name = "model.layers.0.self_attn.q_proj"}
         : (tensor<1x128x576xf32>, tensor<192x576xf32>) -> tensor<1x128x192xf32>
+    %1 = lowbit.linear %x, %w0 routed(%expert, %zeros) {expert = 0 : i64, name = "up.0"}
+        : (tensor<9x64xf32>, tensor<96x64xf32>, tensor<9xi64>, tensor<9x96xf32>) -> tensor<9x96xf32>
+    %2 = lowbit.linear %x, %w1 routed(%expert, %1) {expert = 1 : i64, name = "up.1"} : ...
     ```
   }];
   let arguments = (ins LowBit_Tensor:$input,
                        AnyTypeOf<[LowBit_Tensor, LowBit_WeightType]>:$weight,
-                       StrAttr:$name);
+                       Optional<LowBit_Routing>:$routing,
+                       Optional<LowBit_Tensor>:$others,
+                       StrAttr:$name, OptionalAttr<I64Attr>:$expert);
   let results = (outs LowBit_Tensor:$result);
-  let assemblyFormat =
-      "$input `,` $weight attr-dict `:` functional-type(operands, results)";
+  let assemblyFormat = [{
+    $input `,` $weight (`routed` `(` $routing^ `,` $others `)`)? attr-dict
+    `:` functional-type(operands, results)
+  }];
+  let builders = [
+    OpBuilder<(ins "::mlir::Type":$result, "::mlir::Value":$input,
+                   "::mlir::Value":$weight, "::llvm::StringRef":$name), [{
+      build($_builder, $_state, result, input, weight, ::mlir::Value(),
+            ::mlir::Value(), name, ::mlir::IntegerAttr());
+    }]>,
+  ];
   let hasVerifier = 1;
   let extraClassDeclaration = [{
     /// Output channels.
@@ -46,6 +66,8 @@ def LowBit_LinearOp : LowBit_Op<"linear", [Pure]> {
     int64_t getK();
     /// True if the weight is quantized.
     bool isQuantized();
+    /// True if only the rows of one expert are multiplied.
+    bool isRouted() { return static_cast<bool>(getRouting()); }
   }];
 }
 
@@ -99,6 +121,34 @@ def LowBit_HostLinearOp : LowBit_Op<"host_linear", [
   let assemblyFormat = [{
     $input (`residual` $residual^)? attr-dict `:` type($input)
     (`,` type($residual)^)? `->` type($result)
+  }];
+  let hasVerifier = 1;
+}
+
+def LowBit_HostExpertsOp : LowBit_Op<"host_experts", [
+    AllTypesMatch<["others", "result"]>,
+    DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]> {
+  let summary = "The experts of a layer, with weights outside the compiled code";
+  let description = [{
+    What a chain of routed linears becomes, as `host_linear` does from one that
+    is not: for each of `experts` in turn the host multiplies the rows that
+    `routing` sends there, under the number in `ids` at the same place. Rows of
+    no expert in the list are those of `others`.
+
+    Example:
+    ```mlir
+    %y = lowbit.host_experts %x routed(%expert, %zeros)
+        {experts = array<i64: 0, 1>, ids = array<i64: 7, 8>, observed}
+        : tensor<9x64xf32>, tensor<9xi64>, tensor<9x96xf32>
+    ```
+  }];
+  let arguments = (ins LowBit_Tensor:$input, LowBit_Routing:$routing,
+                       LowBit_Tensor:$others, DenseI64ArrayAttr:$experts,
+                       DenseI64ArrayAttr:$ids, UnitAttr:$observed);
+  let results = (outs LowBit_Tensor:$result);
+  let assemblyFormat = [{
+    $input `routed` `(` $routing `,` $others `)` attr-dict
+    `:` type($input) `,` type($routing) `,` type($result)
   }];
   let hasVerifier = 1;
 }

@@ -19,8 +19,8 @@ struct FoundLinears {
 
 /// Rewrites every contraction with a constant weight to lowbit.linear (see the
 /// pass lowbit-find-linears). A second call finds nothing new. Fails, with a
-/// diagnostic, only where a weight has to be transposed and its data is
-/// missing.
+/// diagnostic, only where a weight has to be transposed or cut into experts and
+/// its data is missing.
 mlir::FailureOr<FoundLinears> findLinears(mlir::ModuleOp module);
 
 } // namespace quantopt::lowbit

@@ -50,7 +50,12 @@ def LowBitFindLinears : Pass<"lowbit-find-linears", "::mlir::ModuleOp"> {
     3. Rewrites it to `lowbit.linear`, named after the weight's resource (less a
        final `.weight`), else `linear.<ordinal>`. An initial value other than
        zero becomes an addition.
-    4. A contraction that is no linear with a constant weight stays, and carries
+    4. Experts become linears of their own, `<name>.<expert>`, a chain of routed
+       ones over one input: where the constant has a matrix for each entry of a
+       batch, and where an index picks one for each row (`weight[ids]`). Each
+       weight is a part of the constant as it lies there, or transposed once.
+       (test/Dialect/LowBit/Transforms/find-linears-experts.mlir)
+    5. A contraction that is no linear with a constant weight stays, and carries
        the reason as `lowbit.refused`.
 
     Runs before any fusion: fused graphs hide linears.
