@@ -142,5 +142,9 @@ def test_from_import_to_run(architecture, tmp_path):
         assert total == 2 * SAMPLES * LENGTH
 
     y = _run(quantized, samples[1].numpy(), tmp_path)
+    lowered = tmp_path / "lowered.mlirbc"
+    run("quant-opt", quantized, "--lowbit-to-linalg", "-o", lowered)
+    meaning = _run(lowered, samples[1].numpy(), tmp_path)
+    np.testing.assert_allclose(y, meaning, rtol=0, atol=1e-5)
     scale = np.abs(expected).max()
     assert 0 < np.abs(y - expected).max() < 0.05 * scale
