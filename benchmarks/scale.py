@@ -8,8 +8,9 @@
 
 Makes a decoder layer of Llama-7B's shapes (transformers' own module) with random
 weights, and hidden states as a trained model has them: correlated, and a few
-channels a hundred times as large as the others. Quantizes it by the runs in
-RUNS and stores time and peak memory of each. section() gives the part of
+channels a hundred times as large as the others; both in bf16, as models of this
+size are published. Quantizes it by the runs in RUNS and stores time and peak
+memory of each. section() gives the part of
 docs/results.md, with what follows for whole models.
 """
 
@@ -87,6 +88,7 @@ class Run:
     options: str
     share: float = 1  # of the samples
     threads: int = 2
+    dtype: str = "bf16"  # of weights and activations
 
 
 # The parts of a run are told apart by three of them: the Hessian grows with the
@@ -97,15 +99,19 @@ RUNS = [
     Run("GPTQ, a quarter of the samples", "gptq-quantize", "", share=0.25),
     Run("GPTQ, a quarter, 1 thread", "gptq-quantize", "", share=0.25, threads=1),
     Run("balanced", "lowbit-quantize", "preset=balanced"),
+    Run("GPTQ, f32", "gptq-quantize", "", dtype="f32"),
 ]
+WIDTH = {"bf16": 2, "f32": 4}
 
 MAKE = """
-import json, sys, numpy, torch
+import json, sys, torch
 from transformers import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaRotaryEmbedding
 from quantopt import from_torch
+from quantopt._safetensors import save
+from quantopt.importer import store
 hidden, intermediate, heads, kv, samples, length = json.loads(sys.argv[1])
-folder = sys.argv[2]
+folder, dtype = sys.argv[2], {"bf16": torch.bfloat16, "f32": torch.float32}[sys.argv[3]]
 config = LlamaConfig(hidden_size=hidden, intermediate_size=intermediate, num_attention_heads=heads,
     num_key_value_heads=kv * heads // hidden, num_hidden_layers=1, max_position_embeddings=length,
     attn_implementation="eager")
@@ -115,7 +121,7 @@ class Block(torch.nn.Module):
     def __init__(self):
         super().__init__()
         self.layer = LlamaDecoderLayer(config, 0)
-        mask = torch.full((1, 1, length, length), torch.finfo(torch.float32).min).triu(1)
+        mask = torch.full((1, 1, length, length), torch.finfo(dtype).min).triu(1)
         self.register_buffer("mask", mask, persistent=False)
         positions = torch.arange(length)[None]
         cosine, sine = LlamaRotaryEmbedding(config)(torch.zeros(1), positions)
@@ -134,44 +140,46 @@ for value in block.layer.parameters():
         value.mul_(torch.empty(len(value), 1).log_normal_(0, 0.3, generator=chance))
     else:
         value.log_normal_(-0.7, 0.3, generator=chance)
-from_torch(block, torch.zeros(1, length, hidden), output=folder + "/block.mlirbc")
+block.to(dtype)
+from_torch(block, torch.zeros(1, length, hidden, dtype=dtype), output=folder + "/block.mlirbc")
 del block
 
 scale = torch.empty(hidden).log_normal_(0, 0.5, generator=chance)
 scale[torch.randperm(hidden, generator=chance)[: max(4, hidden // 1000)]] *= 100
 rank = hidden // 8
 mixing = torch.empty(rank, hidden).normal_(std=rank ** -0.5, generator=chance)
-states = numpy.lib.format.open_memmap(folder + "/states.npy", "w+", "float32",
-                                      (samples, 1, length, hidden))
+states = torch.empty(samples, 1, length, hidden, dtype=dtype)
 for sample in range(samples):
     common = torch.empty(length, rank).normal_(generator=chance) @ mixing
     own = torch.empty(length, hidden).normal_(generator=chance)
-    states[sample, 0] = ((common + 0.5 * own) * scale).numpy()
-states.flush()
+    states[sample, 0] = (common + 0.5 * own) * scale
+save(folder + "/states.safetensors", {"arg0": store(states)})
 """
 
 
-def make(folder: Path, shape: Shape, samples: int, length: int) -> None:
-    """FOLDER/block.mlirbc and FOLDER/states.npy, [samples, 1, length, hidden]."""
-    if (folder / "states.npy").exists():
+def make(folder: Path, shape: Shape, samples: int, length: int, dtype: str) -> None:
+    """FOLDER/block.mlirbc and FOLDER/states.safetensors, [samples, 1, length, hidden]."""
+    if (folder / "states.safetensors").exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
     sizes = [shape.hidden, shape.intermediate, shape.heads, shape.kv, samples, length]
-    run([PYTHON, "-c", MAKE, json.dumps(sizes), folder],
+    run([PYTHON, "-c", MAKE, json.dumps(sizes), folder, dtype],
         {"PYTHONPATH": str(ROOT / "python"), "QUANTOPT_BIN": str(BIN)})  # fmt: skip
 
 
-def quantize(folder: Path, entry: Run, samples: int) -> dict:
+def quantize(folder: Path, entry: Run, shape: Shape, samples: int, length: int) -> dict:
+    folder = folder / entry.dtype
+    make(folder, shape, samples, length, entry.dtype)
     report, output = folder / "report.json", folder / "quantized.mlirbc"
     used = max(1, round(entry.share * samples))
     finished = run([
         BIN / "quant-opt", folder / "block.mlirbc",
-        f"--{entry.passName}={entry.options} calibration={folder / 'states.npy'} samples={used} "
-        f"threads={entry.threads} progress=none report={report}", "-o", output])  # fmt: skip
+        f"--{entry.passName}={entry.options} calibration={folder / 'states.safetensors'} "
+        f"samples={used} threads={entry.threads} progress=none report={report}", "-o", output])  # fmt: skip
     table = json.loads(report.read_text())
     output.unlink()
     return {
-        "options": f"--{entry.passName}={entry.options}",
+        "options": f"--{entry.passName}={entry.options}", "dtype": entry.dtype,
         "samples": used, "threads": entry.threads, "cost": cost(finished),
         "wall": table["model"]["wall_seconds"],
         "layers": {layer["name"]: layer["seconds"] for layer in table["layers"]},
@@ -179,12 +187,11 @@ def quantize(folder: Path, entry: Run, samples: int) -> dict:
 
 
 def measure(only: str = "") -> None:
-    folder = WORK / "scale"
-    make(folder, MEASURED, SAMPLES, LENGTH)
     for entry in RUNS:
         if re.search(only, entry.name):
             say(f"== scale: {entry.name}")
-            store("scale", entry.name, quantize(folder, entry, SAMPLES))
+            store("scale", entry.name,
+                  quantize(WORK / "scale", entry, MEASURED, SAMPLES, LENGTH))  # fmt: skip
 
 
 # --- The page -----------------------------------------------------------------
@@ -220,17 +227,21 @@ def section(rows: dict[str, dict] | None = None, shape: Shape = MEASURED,
     if not rows:
         return []
     tokens = samples * length
-    weights = 4 * shape.weights / 1e6
-    lines = [[name, str(row["samples"]), str(row["threads"]), f"{row['cost']['wall']:.0f}",
-              f"{row['cost']['cpu']:.0f}", f"{row['cost']['peak_mb']:.0f}",
-              f"{row['cost']['peak_mb'] - weights:.0f}"] for name, row in rows.items()]  # fmt: skip
+    weights = {dtype: width * shape.weights / 1e6 for dtype, width in WIDTH.items()}
+    lines = [[name, row["dtype"], str(row["samples"]), str(row["threads"]),
+              f"{row['cost']['wall']:.0f}", f"{row['cost']['cpu']:.0f}",
+              f"{row['cost']['peak_mb']:.0f}",
+              f"{row['cost']['peak_mb'] - weights[row['dtype']]:.0f}"]
+             for name, row in rows.items()]  # fmt: skip
     text = [
         "## Scale: one block of Llama-7B's shapes",
-        f"{shape.hidden} and {shape.intermediate}, random weights ({weights:.0f} MB in f32), "
-        f"{samples} samples of {length} tokens with outlier channels; benchmarks/scale.py. "
+        f"{shape.hidden} and {shape.intermediate}, random weights ({weights['bf16']:.0f} MB in "
+        f"bf16), {samples} samples of {length} tokens with outlier channels; benchmarks/scale.py. "
+        "Weights and activations are bf16, as models of this size are published; one run in f32 "
+        "shows what that would hold. "
         + machines(rows.values(), column=False),
         table(
-            ["run", "samples", "threads", "wall s", "CPU s", "peak MB", "less the weights"], lines
+            ["run", "graph", "samples", "threads", "wall s", "CPU s", "peak MB", "less the weights"], lines
         ),
     ]
     if not all(name in rows for name in PARTS):
@@ -289,9 +300,11 @@ def main() -> None:
     parser.add_argument("--only", default="")
     options = parser.parse_args()
     shape = Shape(options.hidden, options.intermediate, options.heads, options.hidden)
-    make(options.folder, shape, options.samples, options.length)
     rows = {
-        entry.name: dict(quantize(options.folder, entry, options.samples), measured=circumstances())
+        entry.name: dict(
+            quantize(options.folder, entry, shape, options.samples, options.length),
+            measured=circumstances(),
+        )
         for entry in RUNS
         if re.search(options.only, entry.name)
     }

@@ -12,6 +12,7 @@
 
 #include "quantopt/Execution/CompiledModule.h"
 #include "quantopt/Execution/HostCalls.h"
+#include "quantopt/Runtime/Pages.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Dominance.h"
@@ -159,6 +160,9 @@ private:
   class Handler;
 
   bool isFloat(unsigned thread) const { return thread >= samples.count; }
+  unsigned sampleOf(unsigned thread) const { return thread % samples.count; }
+  /// While a thread waits, what its sample gave the graph need not be resident.
+  void releaseArguments(unsigned thread) const;
   bool serve(unsigned group, ArrayRef<unsigned> present);
 
   const ObservedModule &observed;
@@ -183,6 +187,7 @@ public:
     bool isObserved = call.id < static_cast<int64_t>(groupOf.size());
     if (isObserved) {
       calibration.standing[thread] = {call.x, call.residual, call.rows};
+      calibration.releaseArguments(thread);
       if (!calibration.rendezvous.meet(groupOf[call.id], thread))
         return "calibration was stopped";
     }
@@ -204,11 +209,17 @@ void Calibration::runSample(unsigned thread) {
   Handler handler(*this, thread);
   rendezvous.participate(thread, [&] {
     SmallVector<HostArray> results;
-    unsigned sample = isFloat(thread) ? thread - samples.count : thread;
-    if (failed(compiled.run(inputsOf(samples, sample, compiled.inputTypes()),
-                            results, &handler)))
+    if (failed(compiled.run(
+            inputsOf(samples, sampleOf(thread), compiled.inputTypes()), results,
+            &handler)))
       ranAll = false;
   });
+}
+
+void Calibration::releaseArguments(unsigned thread) const {
+  for (auto [i, array] : llvm::enumerate(samples.arguments))
+    releasePages(samples.data(sampleOf(thread), i),
+                 array.sizeInBytes() / samples.count);
 }
 
 bool Calibration::conduct() {

@@ -103,7 +103,7 @@ static std::vector<double> factorise(const std::vector<float> &hessian,
   for (int64_t i = 0; i < k; ++i)
     factor[i * k + i] +=
         AsymmetricTargets::kRidge * sum / std::max<int64_t>(live, 1);
-  if (!choleskyLower(factor.data(), k))
+  if (!choleskyLower(factor.data(), k, k))
     factor.clear();
   return factor;
 }

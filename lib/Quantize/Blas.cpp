@@ -60,10 +60,11 @@ void quantopt::addSquare(int64_t n, int64_t rows, MatrixView a, float *c,
 
 // Row-major lower is column-major upper: A = V^T V with V = L^T.
 
-bool quantopt::choleskyLower(double *a, int64_t k) {
+bool quantopt::choleskyLower(double *a, int64_t k, int64_t stride) {
   blasint size = static_cast<blasint>(k), info = 0;
+  blasint leading = static_cast<blasint>(stride);
   if (k > 0)
-    dpotrf_("U", &size, a, &size, &info, 1);
+    dpotrf_("U", &size, a, &leading, &info, 1);
   return info == 0;
 }
 
@@ -75,9 +76,41 @@ void quantopt::solveCholesky(const double *lower, int64_t k, double *rows,
     dpotrs_("U", &size, &rights, lower, &size, rows, &size, &info, 1);
 }
 
-bool quantopt::invertLower(double *a, int64_t k) {
+bool quantopt::invertLower(double *a, int64_t k, int64_t stride) {
   blasint size = static_cast<blasint>(k), info = 0;
+  blasint leading = static_cast<blasint>(stride);
   if (k > 0)
-    dtrtri_("U", "N", &size, a, &size, &info, 1, 1);
+    dtrtri_("U", "N", &size, a, &leading, &info, 1, 1);
   return info == 0;
+}
+
+void quantopt::solveRight(int64_t m, int64_t n, const double *lower, double *x,
+                          int64_t stride) {
+  cblas_dtrsm(CblasRowMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit,
+              m, n, 1.0, lower, stride, x, stride);
+}
+
+void quantopt::solveLeft(int64_t m, int64_t n, const double *lower, double *x,
+                         int64_t stride) {
+  cblas_dtrsm(CblasRowMajor, CblasLeft, CblasLower, CblasNoTrans, CblasNonUnit,
+              m, n, 1.0, lower, stride, x, stride);
+}
+
+void quantopt::subtractProduct(int64_t m, int64_t n, int64_t k, const double *a,
+                               const double *b, double *c, int64_t stride) {
+  cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, m, n, k, -1.0, a,
+              stride, b, stride, 1.0, c, stride);
+}
+
+void quantopt::subtractProductTransposed(int64_t m, int64_t n, int64_t k,
+                                         const double *a, const double *b,
+                                         double *c, int64_t stride) {
+  cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, m, n, k, -1.0, a, stride,
+              b, stride, 1.0, c, stride);
+}
+
+void quantopt::subtractSquare(int64_t n, int64_t k, const double *a, double *c,
+                              int64_t stride) {
+  cblas_dsyrk(CblasRowMajor, CblasLower, CblasNoTrans, n, k, -1.0, a, stride,
+              1.0, c, stride);
 }

@@ -42,17 +42,39 @@ void multiply(int64_t m, int64_t n, int64_t k, float alpha, MatrixView a,
 void addSquare(int64_t n, int64_t rows, MatrixView a, float *c,
                int64_t strideC);
 
-/// Overwrites the lower triangle of `a` [k, k], row-major, with L where
-/// a = L L^T. False if `a` is not positive definite.
-bool choleskyLower(double *a, int64_t k);
+/// Overwrites the lower triangle of `a` [k, k], row-major, rows `stride` apart,
+/// with L where a = L L^T. False if `a` is not positive definite.
+bool choleskyLower(double *a, int64_t k, int64_t stride);
 
 /// Overwrites each row x of `rows` [count, k] with the solution y of y a = x,
-/// for the factor L of a = L L^T that choleskyLower left in `lower`.
+/// for the factor L of a = L L^T that choleskyLower left in `lower` [k, k].
 void solveCholesky(const double *lower, int64_t k, double *rows, int64_t count);
 
 /// Overwrites the lower triangle of `a` [k, k] with its inverse. False if it is
 /// singular.
-bool invertLower(double *a, int64_t k);
+bool invertLower(double *a, int64_t k, int64_t stride);
+
+// On blocks, row-major matrices whose rows are all `stride` apart:
+
+/// x [m, n] becomes x L^-T, for `lower` L [n, n].
+void solveRight(int64_t m, int64_t n, const double *lower, double *x,
+                int64_t stride);
+
+/// x [m, n] becomes L^-1 x, for `lower` L [m, m].
+void solveLeft(int64_t m, int64_t n, const double *lower, double *x,
+               int64_t stride);
+
+/// c [m, n] -= a b, for a [m, k] and b [k, n].
+void subtractProduct(int64_t m, int64_t n, int64_t k, const double *a,
+                     const double *b, double *c, int64_t stride);
+
+/// c [m, n] -= a b^T, for a [m, k] and b [n, k].
+void subtractProductTransposed(int64_t m, int64_t n, int64_t k, const double *a,
+                               const double *b, double *c, int64_t stride);
+
+/// The lower triangle of c [n, n] -= a a^T, for a [n, k].
+void subtractSquare(int64_t n, int64_t k, const double *a, double *c,
+                    int64_t stride);
 
 } // namespace quantopt
 

@@ -58,27 +58,38 @@ static void addPanel(const float *d, int64_t rows, int64_t k, const float *h,
     forms[row] += dot(product + row * width, d + row * k + begin, width);
 }
 
-std::vector<double> quantopt::quadraticForms(std::span<const float> d,
-                                             int64_t n, int64_t k,
-                                             std::span<const float> h) {
+/// The forms of n rows d; `rowsAt(first, rows, buffer)` gives `rows` of them
+/// from the first on, in `buffer` if it has to compute them.
+template <typename RowsAt>
+static std::vector<double>
+blockwiseForms(int64_t n, int64_t k, std::span<const float> h, RowsAt rowsAt) {
   useSingleThreadedBlas();
   std::vector<double> forms(n, 0.0);
   int64_t blocks = (n + kRowBlock - 1) / kRowBlock;
 #pragma omp parallel
   {
-    std::vector<float> product(kRowBlock * kPanel);
+    std::vector<float> product(kRowBlock * kPanel), buffer;
 #pragma omp for schedule(dynamic, 1)
     for (int64_t block = 0; block < blocks; ++block) {
       int64_t first = block * kRowBlock, rows = std::min(kRowBlock, n - first);
+      const float *d = rowsAt(first, rows, buffer);
       for (int64_t begin = 0; begin < k; begin += kPanel)
-        addPanel(d.data() + first * k, rows, k, h.data(), begin,
-                 std::min(begin + kPanel, k), product.data(),
-                 forms.data() + first);
+        addPanel(d, rows, k, h.data(), begin, std::min(begin + kPanel, k),
+                 product.data(), forms.data() + first);
     }
   }
   for (double &form : forms)
     form = std::max(form, 0.0);
   return forms;
+}
+
+std::vector<double> quantopt::quadraticForms(std::span<const float> d,
+                                             int64_t n, int64_t k,
+                                             std::span<const float> h) {
+  return blockwiseForms(n, k, h,
+                        [&](int64_t first, int64_t, std::vector<float> &) {
+                          return d.data() + first * k;
+                        });
 }
 
 double quantopt::objective(std::span<const float> d, int64_t n, int64_t k,
@@ -89,35 +100,39 @@ double quantopt::objective(std::span<const float> d, int64_t n, int64_t k,
   return sum;
 }
 
-/// dequantized(matrix) - w.
-static std::vector<float> difference(const QuantizedMatrix &matrix,
-                                     std::span<const float> w) {
-  std::vector<float> d(matrix.n * matrix.k);
-#pragma omp parallel for schedule(static)
-  for (int64_t row = 0; row < matrix.n; ++row) {
-    std::span<float> out(d.data() + row * matrix.k, matrix.k);
-    dequantizeRows(matrix, row, row + 1, out);
-    for (int64_t column = 0; column < matrix.k; ++column)
-      out[column] -= w[row * matrix.k + column];
-  }
-  return d;
+/// Rows [first, first + rows) of dequantized(matrix) - w, in `buffer`.
+static const float *differenceRows(const QuantizedMatrix &matrix,
+                                   std::span<const float> w, int64_t first,
+                                   int64_t rows, std::vector<float> &buffer) {
+  int64_t count = rows * matrix.k;
+  buffer.resize(count);
+  dequantizeRows(matrix, first, first + rows, buffer);
+  for (int64_t i = 0; i < count; ++i)
+    buffer[i] -= w[first * matrix.k + i];
+  return buffer.data();
 }
 
 std::vector<double> quantopt::rowErrors(const QuantizedMatrix &matrix,
                                         std::span<const float> w,
                                         std::span<const float> h) {
-  return quadraticForms(difference(matrix, w), matrix.n, matrix.k, h);
+  return blockwiseForms(
+      matrix.n, matrix.k, h,
+      [&](int64_t first, int64_t rows, std::vector<float> &buffer) {
+        return differenceRows(matrix, w, first, rows, buffer);
+      });
 }
 
 double quantopt::weightedError(const QuantizedMatrix &matrix,
                                std::span<const float> w,
                                std::span<const float> importance) {
-  std::vector<float> d = difference(matrix, w);
+  std::vector<float> d;
   double sum = 0;
-  for (int64_t row = 0; row < matrix.n; ++row)
+  for (int64_t row = 0; row < matrix.n; ++row) {
+    differenceRows(matrix, w, row, 1, d);
     for (int64_t column = 0; column < matrix.k; ++column) {
-      double value = d[row * matrix.k + column];
+      double value = d[column];
       sum += value * value * (importance.empty() ? 1.0 : importance[column]);
     }
+  }
   return sum;
 }

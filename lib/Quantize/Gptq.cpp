@@ -57,8 +57,6 @@ std::vector<float> quantopt::clearDeadColumns(std::span<const float> w,
                                               int64_t n, int64_t k,
                                               const GptqFactor &factor) {
   std::vector<float> result(w.begin(), w.end());
-  if (factor.deadColumns() == 0)
-    return result;
   for (int64_t column = 0; column < k; ++column)
     if (factor.diagonal()[column] == 0)
       for (int64_t row = 0; row < n; ++row)
@@ -128,7 +126,10 @@ GptqResult quantopt::quantizeGptq(std::span<const float> w, int64_t n,
   result.fallback = factor.fallback();
 
   std::span<const float> h = factor.hessian();
-  std::vector<float> live = clearDeadColumns(w, n, k, factor);
+  std::vector<float> cleared;
+  std::span<const float> live = w;
+  if (factor.deadColumns() > 0)
+    live = cleared = clearDeadColumns(w, n, k, factor);
   auto measured = [&](QuantizedMatrix matrix) {
     std::vector<double> errors = rowErrors(matrix, live, h);
     return Candidate{std::move(matrix), std::move(errors)};

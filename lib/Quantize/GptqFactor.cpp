@@ -9,7 +9,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Blas.h"
+#include "LowerTriangle.h"
 #include "quantopt/Quantize/Gptq.h"
 
 #include <algorithm>
@@ -74,48 +74,54 @@ static std::vector<int64_t> orderColumns(const std::vector<float> &diagonal,
   return order;
 }
 
-/// The lower triangle of J P (H / scale + damp) P^T J, for the order P and the
-/// reversal J, into `a`. Dead columns become columns of the identity.
-static void gatherReversed(std::vector<double> &a,
-                           const std::vector<float> &hessian,
+/// J P (H / scale + damp) P^T J, for the order P and the reversal J, into `a`.
+/// Dead columns become columns of the identity.
+static void gatherReversed(LowerTriangle &a, const std::vector<float> &hessian,
                            const std::vector<int64_t> &order,
                            const std::vector<float> &diagonal, double scale,
                            double damp) {
-  int64_t k = order.size();
+  int64_t k = a.size(), length = a.blockLength();
 #pragma omp parallel for schedule(dynamic, 16)
   for (int64_t i = 0; i < k; ++i) {
     int64_t row = order[k - 1 - i];
     const float *source = hessian.data() + row * k;
-    double *target = a.data() + i * k;
-    for (int64_t j = 0; j <= i; ++j) {
-      int64_t column = order[k - 1 - j];
-      bool dead = diagonal[row] == 0 || diagonal[column] == 0;
-      target[j] = dead ? 0.0 : source[column] / scale;
+    for (int64_t begin = 0; begin <= i; begin += length) {
+      double *target = a.at(i, begin);
+      int64_t end = std::min(begin + length, i + 1);
+      for (int64_t j = begin; j < end; ++j) {
+        int64_t column = order[k - 1 - j];
+        bool dead = diagonal[row] == 0 || diagonal[column] == 0;
+        target[j - begin] = dead ? 0.0 : source[column] / scale;
+      }
     }
-    target[i] = (diagonal[row] == 0 ? 1.0 : target[i]) + damp;
+    double *pivot = a.at(i, i);
+    *pivot = (diagonal[row] == 0 ? 1.0 : *pivot) + damp;
   }
 }
 
-/// Whether all pivots of the Cholesky factor in the lower triangle of `a` carry
-/// information.
-static bool pivotsAreSafe(const std::vector<double> &a, int64_t k) {
-  for (int64_t i = 0; i < k; ++i) {
-    double pivot = a[i * k + i] * a[i * k + i];
+/// Whether all pivots of the Cholesky factor `a` carry information.
+static bool pivotsAreSafe(const LowerTriangle &a) {
+  for (int64_t i = 0; i < a.size(); ++i) {
+    double pivot = *a.at(i, i) * *a.at(i, i);
     if (!(pivot >= kSmallestPivot) || !std::isfinite(pivot))
       return false;
   }
   return true;
 }
 
-/// U = J L^-1 J, from the lower triangle of `inverse`.
-static std::vector<float> reverseToUpper(const std::vector<double> &inverse,
-                                         int64_t k) {
+/// U = J L^-1 J.
+static std::vector<float> reverseToUpper(const LowerTriangle &inverse) {
+  int64_t k = inverse.size(), length = inverse.blockLength();
   std::vector<float> upper(k * k, 0.0f);
 #pragma omp parallel for schedule(dynamic, 16)
   for (int64_t i = 0; i < k; ++i) {
-    const double *source = inverse.data() + (k - 1 - i) * k;
-    for (int64_t j = i; j < k; ++j)
-      upper[i * k + j] = static_cast<float>(source[k - 1 - j]);
+    float *lastOfRow = upper.data() + (k - 1 - i) * k + k - 1;
+    for (int64_t begin = 0; begin <= i; begin += length) {
+      const double *source = inverse.at(i, begin);
+      int64_t end = std::min(begin + length, i + 1);
+      for (int64_t j = begin; j < end; ++j)
+        lastOfRow[-j] = static_cast<float>(source[j - begin]);
+    }
   }
   return upper;
 }
@@ -153,7 +159,6 @@ GptqFactor GptqFactor::make(std::vector<float> hessian, int64_t k,
     made->error = "damp must be a finite number of at least 0";
   if (!made->error.empty())
     return factor;
-  useSingleThreadedBlas();
 
   made->hessian = std::move(hessian);
   made->diagonal.resize(k);
@@ -167,16 +172,15 @@ GptqFactor GptqFactor::make(std::vector<float> hessian, int64_t k,
   made->scale = live > 0 ? sum / static_cast<double>(live) : 1.0;
   made->order = orderColumns(made->diagonal, options);
 
-  std::vector<double> work(k * k);
+  LowerTriangle work(k);
   double damp = options.damp, step = kDampStep;
   for (;;) {
     gatherReversed(work, made->hessian, made->order, made->diagonal,
                    made->scale, damp);
     made->damp = damp;
     ++made->attempts;
-    if (choleskyLower(work.data(), k) && pivotsAreSafe(work, k) &&
-        invertLower(work.data(), k)) {
-      made->upper = reverseToUpper(work, k);
+    if (work.factorise() && pivotsAreSafe(work) && work.invert()) {
+      made->upper = reverseToUpper(work);
       made->importance =
           importanceOf(made->diagonal, made->upper, made->order, made->scale);
       return factor;

@@ -123,28 +123,32 @@ std::vector<float> HessianAccumulator::meanSquare() const {
   return result;
 }
 
-std::vector<float> quantopt::meanSquares(std::span<const RowBlock> samples,
-                                         int64_t k) {
-  int64_t rows = 0;
-  for (const RowBlock &sample : samples)
-    rows += sample.rows;
-  std::vector<float> result(k, 0.0f);
+void InputMoments::add(std::span<const RowBlock> samples) {
+  for (const RowBlock &sample : samples) {
+    numRows += sample.rows;
+    for (int64_t row = 0; row < sample.rows; ++row) {
+      const float *x = sample.data + row * k;
+      numLive += std::any_of(x, x + k, [](float value) { return value != 0; });
+    }
+  }
   int64_t tiles = (k + kTile - 1) / kTile;
 #pragma omp parallel for schedule(static)
   for (int64_t tile = 0; tile < tiles; ++tile) {
     int64_t begin = tile * kTile, width = std::min(kTile, k - begin);
-    double sums[kTile] = {};
+    double *sums = squares.data() + begin;
     for (const RowBlock &sample : samples)
       for (int64_t row = 0; row < sample.rows; ++row) {
         const float *x = sample.data + row * k + begin;
         for (int64_t j = 0; j < width; ++j)
           sums[j] += static_cast<double>(x[j]) * x[j];
       }
-    for (int64_t j = 0; j < width; ++j)
-      result[begin + j] =
-          rows > 0 ? static_cast<float>(sums[j] / static_cast<double>(rows))
-                   : 0.0f;
   }
+}
+
+std::vector<float> InputMoments::meanSquares() const {
+  std::vector<float> result(k, 0.0f);
+  for (int64_t i = 0; numRows > 0 && i < k; ++i)
+    result[i] = static_cast<float>(squares[i] / static_cast<double>(numRows));
   return result;
 }
 
@@ -162,14 +166,4 @@ std::vector<float> quantopt::levelingWeights(const RowBlock &block, int64_t k,
         sum > 0 ? static_cast<float>(std::pow(sum / k, -exponent)) : 0.0f;
   }
   return weights;
-}
-
-int64_t quantopt::countLiveRows(std::span<const RowBlock> samples, int64_t k) {
-  int64_t live = 0;
-  for (const RowBlock &sample : samples)
-    for (int64_t row = 0; row < sample.rows; ++row) {
-      const float *x = sample.data + row * k;
-      live += std::any_of(x, x + k, [](float value) { return value != 0; });
-    }
-  return live;
 }

@@ -155,7 +155,7 @@ static GroupFactor factorGroup(const std::vector<float> &hessian, int64_t k,
     for (int64_t j = 0; j <= i; ++j)
       lower[i * count + j] = hessian[(begin + order[count - 1 - i]) * k +
                                      begin + order[count - 1 - j]];
-  if (!choleskyLower(lower.data(), count))
+  if (!choleskyLower(lower.data(), count, count))
     return {};
   GroupFactor factor;
   factor.order = std::move(order);

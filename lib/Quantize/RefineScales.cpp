@@ -210,7 +210,7 @@ void Refitter::solveRow(int64_t row, double *system, double *right,
     diagonal += hold;
     right[i] += hold * old;
   }
-  if (!choleskyLower(system, unknowns))
+  if (!choleskyLower(system, unknowns, unknowns))
     return;
   substitute(system, unknowns, right);
   for (int64_t group = 0; group < groups; ++group) {

@@ -90,20 +90,25 @@ TEST(Hessian, MeanSquaresAreItsDiagonal) {
     int64_t rows = 37;
     std::vector<float> x = correlatedInputs(rows, k, k);
     RowBlock blocks[] = {{x.data(), 5}, {x.data() + 5 * k, 32}};
-    std::vector<float> squares = meanSquares(blocks, k);
+    InputMoments moments(k);
+    moments.add({blocks, 1});
+    moments.add({blocks + 1, 1});
+    std::vector<float> squares = moments.meanSquares();
     std::vector<float> slow = slowHessian(x, rows, k);
     ASSERT_EQ(static_cast<int64_t>(squares.size()), k);
     for (int64_t i = 0; i < k; ++i)
       ASSERT_FLOAT_EQ(squares[i], slow[i * k + i]);
   }
-  EXPECT_EQ(meanSquares({}, 3), std::vector<float>(3, 0.0f));
+  EXPECT_EQ(InputMoments(3).meanSquares(), std::vector<float>(3, 0.0f));
 }
 
 TEST(Hessian, RowsOfZerosAreNotLive) {
   std::vector<float> x = {0, 0, 0, 0, 0, 1, 0, -0.0f, 0, -1, 2, 3};
   RowBlock blocks[] = {{x.data(), 1}, {x.data() + 3, 3}};
-  EXPECT_EQ(countLiveRows(blocks, 3), 2);
-  EXPECT_EQ(countLiveRows({}, 3), 0);
+  InputMoments moments(3);
+  EXPECT_EQ(moments.liveRows(), 0);
+  moments.add(blocks);
+  EXPECT_EQ(moments.liveRows(), 2);
 }
 
 TEST(Hessian, ThreadsDoNotCount) {

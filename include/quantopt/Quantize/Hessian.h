@@ -61,9 +61,23 @@ private:
   std::vector<float> sum; // [k, k], the upper triangle holds the sum.
 };
 
-/// The mean square of each of `k` input columns over all rows, [k], summed in
-/// f64; 0 if there is no row. The same for any number of threads.
-std::vector<float> meanSquares(std::span<const RowBlock> samples, int64_t k);
+/// Sums over the inputs of a linear, of `k` columns, in f64. The same for any
+/// number of threads.
+class InputMoments {
+public:
+  explicit InputMoments(int64_t k) : k(k), squares(k, 0.0) {}
+
+  void add(std::span<const RowBlock> samples);
+
+  /// Rows that are not all zero.
+  int64_t liveRows() const { return numLive; }
+  /// The mean square of each column over all rows, [k]; 0 if there is no row.
+  std::vector<float> meanSquares() const;
+
+private:
+  int64_t k, numRows = 0, numLive = 0;
+  std::vector<double> squares; ///< [k]
+};
 
 /// Weights for the rows of `block` of k columns that level their sizes: each
 /// the mean square of its row to the power -`exponent`, 0 for a row of zeros.
@@ -73,9 +87,6 @@ std::vector<float> meanSquares(std::span<const RowBlock> samples, int64_t k);
 /// that follows divides by that size again.
 std::vector<float> levelingWeights(const RowBlock &block, int64_t k,
                                    double exponent);
-
-/// How many rows are not all zero.
-int64_t countLiveRows(std::span<const RowBlock> samples, int64_t k);
 
 } // namespace quantopt
 

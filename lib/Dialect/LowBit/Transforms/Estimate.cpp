@@ -170,12 +170,15 @@ private:
   /// Once more what the client adds up over the samples.
   static void addMoments(const GroupKind &kind, const GroupInputs &group) {
     int64_t k = group.inputs[0].cols;
-    InputRows rows(group.inputs), floats(group.floatInputs);
-    HessianAccumulator(k).add(rows.get());
-    if (floats.get().empty() || llvm::none_of(kind, [](const auto &member) {
+    HessianAccumulator hessian(k);
+    forEachBatch(group.inputs,
+                 [&](ArrayRef<RowBlock> rows) { hessian.add(rows); });
+    if (group.floatInputs.empty() ||
+        llvm::none_of(kind, [](const auto &member) {
           return member.second.needsFloatStream();
         }))
       return;
+    InputRows rows(group.inputs), floats(group.floatInputs);
     DriftAccumulator(k, k).add({floats.get(), rows.get()}, rows.get());
     if (group.residuals.empty())
       return;

@@ -12,6 +12,7 @@
 #include "quantopt/Runtime/Matrix.h"
 
 #include "llvm/ADT/ArrayRef.h"
+#include "llvm/ADT/STLExtras.h"
 
 namespace quantopt::lowbit {
 
@@ -36,6 +37,18 @@ private:
   std::vector<RowBlock> blocks;
   std::vector<std::vector<float>> widened;
 };
+
+/// Calls `use` with the rows of `inputs` in their order, all at once where they
+/// are f32, else sample by sample, so that only one of them is widened.
+template <typename Use>
+void forEachBatch(llvm::ArrayRef<MatrixRef> inputs, Use use) {
+  bool inPlace = llvm::all_of(inputs, [](const MatrixRef &input) {
+    return input.kind == FloatKind::F32;
+  });
+  size_t step = inPlace ? std::max<size_t>(inputs.size(), 1) : 1;
+  for (; !inputs.empty(); inputs = inputs.drop_front(step))
+    use(InputRows(inputs.take_front(step)).get());
+}
 
 } // namespace quantopt::lowbit
 

@@ -48,9 +48,21 @@ QuantizeClient::layersToSolve(ArrayRef<unsigned> linears,
   return solved;
 }
 
+/// `rows` with weights that level their sizes, which live in `weights`.
+static std::vector<RowBlock>
+levelRows(ArrayRef<RowBlock> rows, int64_t k, double levelTokens,
+          std::vector<std::vector<float>> &weights) {
+  std::vector<RowBlock> blocks(rows.begin(), rows.end());
+  if (levelTokens > 0)
+    for (RowBlock &block : blocks)
+      block.weights =
+          weights.emplace_back(levelingWeights(block, k, levelTokens)).data();
+  return blocks;
+}
+
 FailureOr<std::optional<QuantizeClient::Targets>>
 QuantizeClient::makeTargets(ArrayRef<unsigned> layers, const GroupInputs &group,
-                            ArrayRef<RowBlock> rows) const {
+                            double levelTokens) const {
   using Result = FailureOr<std::optional<Targets>>;
   std::vector<unsigned> targeted;
   llvm::copy_if(layers, std::back_inserter(targeted), [&](unsigned index) {
@@ -58,8 +70,12 @@ QuantizeClient::makeTargets(ArrayRef<unsigned> layers, const GroupInputs &group,
   });
   if (targeted.empty() || group.floatInputs.empty())
     return Result(std::nullopt);
-  InputRows floats(group.floatInputs), residuals(group.residuals),
-      floatResiduals(group.floatResiduals);
+  int64_t k = group.inputs[0].cols;
+  InputRows rows(group.inputs), floats(group.floatInputs),
+      residuals(group.residuals), floatResiduals(group.floatResiduals);
+  std::vector<std::vector<float>> rowWeights;
+  std::vector<RowBlock> leveled =
+      levelRows(rows.get(), k, levelTokens, rowWeights);
   std::vector<WeightValues> weights;
   std::vector<TargetLinear> linears;
   for (unsigned index : targeted) {
@@ -75,21 +91,9 @@ QuantizeClient::makeTargets(ArrayRef<unsigned> layers, const GroupInputs &group,
                            ? AsymmetricStrength::Whole
                            : AsymmetricStrength::Judged});
   }
-  AsymmetricTargets solver({floats.get(), rows}, group.inputs[0].cols, linears);
+  AsymmetricTargets solver({floats.get(), leveled}, k, linears);
   return Result(
       Targets{std::move(targeted), std::move(weights), std::move(solver)});
-}
-
-/// `rows` with weights that level their sizes, which live in `weights`.
-static std::vector<RowBlock>
-levelRows(ArrayRef<RowBlock> rows, int64_t k, double levelTokens,
-          std::vector<std::vector<float>> &weights) {
-  std::vector<RowBlock> blocks(rows.begin(), rows.end());
-  if (levelTokens > 0)
-    for (RowBlock &block : blocks)
-      block.weights =
-          weights.emplace_back(levelingWeights(block, k, levelTokens)).data();
-  return blocks;
 }
 
 static LogicalResult refuseInputs(const PlannedLayer &layer, StringRef error) {
@@ -100,16 +104,13 @@ static LogicalResult refuseInputs(const PlannedLayer &layer, StringRef error) {
 
 LogicalResult QuantizeClient::prepare(ArrayRef<unsigned> solved,
                                       const GroupInputs &group,
-                                      ArrayRef<RowBlock> rows,
                                       Shared &shared) const {
   int64_t k = shared.inputs.meanSquare.size();
   std::map<double, std::vector<unsigned>> byLevel;
   for (unsigned index : solved)
     byLevel[run.plan().layers[index].spec.levelTokens].push_back(index);
   for (const auto &[level, layers] : byLevel) {
-    std::vector<std::vector<float>> weights;
-    std::vector<RowBlock> leveled = levelRows(rows, k, level, weights);
-    auto targets = makeTargets(layers, group, leveled);
+    auto targets = makeTargets(layers, group, level);
     if (failed(targets))
       return failure();
     std::vector<float> hessian;
@@ -120,7 +121,10 @@ LogicalResult QuantizeClient::prepare(ArrayRef<unsigned> solved,
       shared.targets.push_back(std::move(**targets));
     } else {
       HessianAccumulator accumulator(k);
-      accumulator.add(leveled);
+      forEachBatch(group.inputs, [&](ArrayRef<RowBlock> rows) {
+        std::vector<std::vector<float>> weights;
+        accumulator.add(levelRows(rows, k, level, weights));
+      });
       hessian = accumulator.take();
     }
     std::vector<FactorKey> wanted;
@@ -153,10 +157,8 @@ static std::string findDefect(const InputStatistics &inputs) {
 
 LogicalResult QuantizeClient::observe(ArrayRef<unsigned> linears,
                                       const GroupInputs &group) {
-  for (unsigned index : readSince) {
-    LinearOp linear = run.plan().layers[index].linear;
-    releaseConstant(linear.getWeight().getDefiningOp<arith::ConstantOp>());
-  }
+  for (unsigned index : readSince)
+    releaseWeight(run.plan().layers[index].linear);
   readSince.clear();
   if (failed(quantizeGroup(linears, group)))
     return failure();
@@ -175,15 +177,15 @@ LogicalResult QuantizeClient::quantizeGroup(ArrayRef<unsigned> linears,
                    [&](unsigned index) { return run.isRecorded(index); }))
     return success();
   Seconds start = wallSeconds();
-  int64_t k = group.inputs[0].cols;
-  InputRows rows(group.inputs);
-  InputStatistics statistics = {countLiveRows(rows.get(), k),
-                                meanSquares(rows.get(), k)};
+  InputMoments moments(group.inputs[0].cols);
+  forEachBatch(group.inputs,
+               [&](ArrayRef<RowBlock> rows) { moments.add(rows); });
+  InputStatistics statistics = {moments.liveRows(), moments.meanSquares()};
   if (std::string error = findDefect(statistics); !error.empty())
     return refuseInputs(run.plan().layers[linears[0]], error);
   std::vector<unsigned> solved = layersToSolve(linears, statistics);
   Shared shared = {std::move(statistics), {}, {}};
-  if (failed(prepare(solved, group, rows.get(), shared)))
+  if (failed(prepare(solved, group, shared)))
     return failure();
   for (unsigned index : linears) {
     if (failed(quantize(index, shared, start)))

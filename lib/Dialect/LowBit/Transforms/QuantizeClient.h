@@ -62,12 +62,10 @@ private:
                                       const InputStatistics &inputs) const;
   /// Computes all of it.
   mlir::LogicalResult prepare(llvm::ArrayRef<unsigned> solved,
-                              const GroupInputs &group,
-                              llvm::ArrayRef<RowBlock> rows,
-                              Shared &shared) const;
+                              const GroupInputs &group, Shared &shared) const;
   mlir::FailureOr<std::optional<Targets>>
   makeTargets(llvm::ArrayRef<unsigned> layers, const GroupInputs &group,
-              llvm::ArrayRef<RowBlock> rows) const;
+              double levelTokens) const;
   mlir::LogicalResult quantize(unsigned index, const Shared &shared,
                                Seconds start);
 

@@ -9,7 +9,6 @@
 
 #include "quantopt/Quantize/ErrorMeasure.h"
 #include "quantopt/Quantize/RoundToNearest.h"
-#include "quantopt/Runtime/Pages.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 
@@ -95,7 +94,7 @@ LogicalResult quantizeByRounding(QuantizationRun &run, unsigned index,
   row.seconds = wallSeconds() - start;
   if (failed(run.record(index, matrix, w, std::move(row))))
     return failure();
-  releasePages(w.data(), w.size_bytes());
+  releaseWeight(layer.linear);
   return success();
 }
 
@@ -130,7 +129,7 @@ LogicalResult quantizeByGptq(QuantizationRun &run, unsigned index,
   if (failed(run.record(index, result.matrix, weight->values, std::move(row))))
     return failure();
   // From here on the samples multiply with the quantized weight.
-  releasePages(weight->values.data(), weight->values.size_bytes());
+  releaseWeight(layer.linear);
   return success();
 }
 

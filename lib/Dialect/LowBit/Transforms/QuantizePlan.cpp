@@ -212,4 +212,8 @@ void releaseConstant(arith::ConstantOp constant) {
     releasePages(blob->getData().data(), blob->getData().size());
 }
 
+void releaseWeight(LinearOp linear) {
+  releaseConstant(linear.getWeight().getDefiningOp<arith::ConstantOp>());
+}
+
 } // namespace quantopt::lowbit

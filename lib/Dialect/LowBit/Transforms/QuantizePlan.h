@@ -54,6 +54,7 @@ mlir::FailureOr<WeightValues> readWeight(LinearOp linear);
 
 /// Lets go of the pages of a constant's data until they are read again.
 void releaseConstant(mlir::arith::ConstantOp constant);
+void releaseWeight(LinearOp linear);
 
 } // namespace quantopt::lowbit
 
