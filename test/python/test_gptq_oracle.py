@@ -36,32 +36,32 @@ def _model():
     return weights, samples
 
 
-def _text(weights):
-    x, h, y = tensor((ROWS, K)), tensor((ROWS, HIDDEN)), tensor((ROWS, N))
-    types = {name: tensor(w.shape) for name, w in weights.items()}
+def _text(weights, dtype="f32"):
+    x, h, y = (tensor((ROWS, columns), dtype) for columns in (K, HIDDEN, N))
+    types = {name: tensor(w.shape, dtype) for name, w in weights.items()}
     constants = "".join(
         f'  %{name} = arith.constant dense_resource<"{name}.weight"> : {types[name]}\n'
         for name in weights
     )
-    z = tensor((ROWS, 16))
+    z = tensor((ROWS, 16), dtype)
     body = f"""
-  %zero = arith.constant 0.0 : f32
+  %zero = arith.constant 0.0 : {dtype}
   %a = lowbit.linear %x, %first {{name = "first"}} : ({x}, {types["first"]}) -> {h}
   %b = lowbit.linear %x, %beside {{name = "beside"}} : ({x}, {types["beside"]}) -> {z}
   %e = tensor.empty() : {h}
   %r = linalg.generic {{
       indexing_maps = [affine_map<(m, n) -> (m, n)>, affine_map<(m, n) -> (m, n)>],
       iterator_types = ["parallel", "parallel"]}} ins(%a : {h}) outs(%e : {h}) {{
-  ^bb0(%i: f32, %o: f32):
-    %p = arith.maximumf %i, %zero : f32
-    linalg.yield %p : f32
+  ^bb0(%i: {dtype}, %o: {dtype}):
+    %p = arith.maximumf %i, %zero : {dtype}
+    linalg.yield %p : {dtype}
   }} -> {h}
   %y = lowbit.linear %r, %second {{name = "second"}} : ({h}, {types["second"]}) -> {y}
   return %y, %b : {y}, {z}
 """
     return (
         f"func.func @main(%x: {x}) -> ({y}, {z}) {{\n{constants}{body}}}\n"
-        + resources({f"{name}.weight": encode(w, "f32") for name, w in weights.items()})
+        + resources({f"{name}.weight": encode(w, dtype) for name, w in weights.items()})
     )
 
 
@@ -257,6 +257,23 @@ def test_number_of_threads_changes_no_byte(tmp_path):
         outputs[path.name] = path.read_bytes()
     first = next(iter(outputs.values()))
     assert [name for name, data in outputs.items() if data != first] == []
+
+
+def test_inputs_in_bf16_are_summed_as_in_f32(tmp_path):
+    """The first linears of a bf16 graph read what those of an f32 graph read: same codes."""
+    weights, samples = _model()
+    weights = {name: rounded(w, "bf16") for name, w in weights.items()}
+    np.savez(tmp_path / "calibration.npz", arg0=rounded(samples, "bf16"))
+    read = {}
+    for dtype in ("f32", "bf16"):
+        (tmp_path / "model.mlir").write_text(_text(weights, dtype))
+        read[dtype] = read_weights(run(
+            "quant-opt", tmp_path / "model.mlir",
+            "--gptq-quantize=group-size=32 level-tokens=0.5 progress=none "
+            f"calibration={tmp_path / 'calibration.npz'}"))  # fmt: skip
+    for name in ("first", "beside"):
+        np.testing.assert_array_equal(read["bf16"][name].codes, read["f32"][name].codes)
+    assert (read["bf16"]["second"].codes == read["f32"]["second"].codes).mean() > 0.9
 
 
 def test_first_samples_of_a_file(tmp_path):
