@@ -58,18 +58,22 @@ class Shape:
         solve = sum(n * k * k / 2 + (k**3 if first else 0) for n, k, first in self.linears)
         return {"forward": forward, "hessian": hessian, "solve": solve}
 
-    def bytes(self, tokens: int, length: int, threads: int = 2) -> dict[str, float]:
-        """The large things that are in memory at the widest point, before down_proj.
+    def bytes(self, tokens: int, length: int) -> dict[str, float]:
+        """The large things that are in memory while H of down_proj is factorised, in bf16.
 
-        The scores of attention are gone by then; their buffers are kept for the next use.
+        Weights and samples are mapped from their files and leave memory while nobody reads them.
         """
         return {
-            "weights": 4 * self.weights,
-            "samples and residual": 2 * 4 * tokens * self.hidden,
-            "inputs of down_proj": 4 * tokens * self.intermediate,
-            "Hessian and factor": 2 * 4 * self.intermediate**2,
-            "scores": threads * 4 * self.heads * length**2,
+            "residual": 2 * tokens * self.hidden,
+            "inputs of down_proj": 2 * tokens * self.intermediate,
+            "Hessian, its factor and half an fp64 matrix": (4 + 4 + 4) * self.intermediate**2,
+            "quantized weights": self.weights / 2,
         }
+
+    def attention_bytes(self, length: int) -> float:
+        """What attention holds for a sample that runs: scores as the graph has them, in bf16
+        before and after the softmax and in f32 inside it."""
+        return (2 + 4 + 2) * self.heads * length**2
 
 
 MEASURED = Shape(4096, 11008, 32, 4096)
@@ -240,9 +244,8 @@ def section(rows: dict[str, dict] | None = None, shape: Shape = MEASURED,
         "Weights and activations are bf16, as models of this size are published; one run in f32 "
         "shows what that would hold. "
         + machines(rows.values(), column=False),
-        table(
-            ["run", "graph", "samples", "threads", "wall s", "CPU s", "peak MB", "less the weights"], lines
-        ),
+        table(["run", "graph", "samples", "threads", "wall s", "CPU s", "peak MB",
+               "less the weights"], lines),
     ]
     if not all(name in rows for name in PARTS):
         return text
@@ -274,18 +277,22 @@ def section(rows: dict[str, dict] | None = None, shape: Shape = MEASURED,
                  for cores in CORES]  # fmt: skip
         lines.append([name, str(model.blocks), *(f"{value:.1f}" for value in hours),
                       f"{sum(size.values()) / 1e9:.1f}",
-                      ", ".join(f"{key} {value / 1e9:.1f}" for key, value in size.items())])  # fmt: skip
+                      ", ".join(f"{key} {value / 1e9:.1f}" for key, value in size.items()),
+                      f"{model.attention_bytes(length) / 1e9:.1f}"])  # fmt: skip
     estimate = sum(shape.bytes(tokens, length).values()) / 1e6
     text += [
         "Whole models, on paper: each part grows with its count of multiplications (the solve with "
         "the cube of K, the others with its square) and with the blocks; more cores shorten all but "
         f"the serial part, as far as there are samples to run at once ({samples} here: beyond that "
         "many cores the forward pass needs more samples). Memory is one block's, whatever the "
-        "number of blocks, as long as the weights are mapped from the file and the results are "
-        f"written to one: the sum of what is listed, which for the block above gives {estimate:.0f} "
-        f"MB where {rows[PARTS[0]]['cost']['peak_mb']:.0f} MB were measured.",
-        table(["model", "blocks", *(f"hours, {cores} cores" for cores in CORES), "GB", "of which"],
-              lines),
+        "number of blocks but for what is quantized already. It is widest where H of down_proj is "
+        "factorised: the sum of what is listed, weights and samples being mapped from their files; "
+        f"for the block above {estimate:.0f} MB, where {rows[PARTS[0]]['cost']['peak_mb']:.0f} MB "
+        "were measured for the whole process, program included. Attention with its scores written "
+        "out, as this graph has it, needs the last column for each thread, so with many cores it "
+        "is what takes most.",
+        table(["model", "blocks", *(f"hours, {cores} cores" for cores in CORES), "GB", "of which",
+               "GB a thread in attention"], lines),
     ]  # fmt: skip
     return text
 

@@ -110,8 +110,6 @@ std::vector<float> HessianAccumulator::finish() const {
 std::vector<float> HessianAccumulator::take() {
   std::vector<float> result = std::move(sum);
   finishInPlace(result, k, numRows);
-  sum.assign(k * k, 0.0f);
-  numRows = 0;
   return result;
 }
 

@@ -44,8 +44,6 @@ TEST(Hessian, EqualsTheDefinition) {
       }
     }
     EXPECT_EQ(accumulator.take(), h);
-    EXPECT_EQ(accumulator.rows(), 0);
-    EXPECT_EQ(accumulator.finish(), std::vector<float>(k * k, 0.0f));
   }
 }
 

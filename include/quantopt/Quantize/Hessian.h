@@ -48,8 +48,8 @@ public:
   /// zero if no row was added. The accumulator stays usable.
   std::vector<float> finish() const;
 
-  /// The same, handing the memory of the sum over (half the peak): the
-  /// accumulator is empty afterwards.
+  /// The same, handing the memory of the sum over (half the peak). Once: the
+  /// accumulator is of no use afterwards.
   std::vector<float> take();
 
   /// The diagonal of H: the mean square of each input column, [k].
