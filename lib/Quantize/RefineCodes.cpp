@@ -107,8 +107,6 @@ QuantizedMatrix quantopt::sweepCodes(const QuantizedMatrix &matrix,
     return result;
   std::span<const int64_t> order = factor.order();
   std::vector<float> hessian = factor.dampedHessian(true);
-  std::vector<float> plain(n * k);
-  dequantize(matrix, plain);
   int64_t blocks = (n + kRowBlock - 1) / kRowBlock;
 #pragma omp parallel
   {
@@ -120,7 +118,7 @@ QuantizedMatrix quantopt::sweepCodes(const QuantizedMatrix &matrix,
       space.loadGroups(matrix.scheme, matrix.scales, matrix.offsets, k);
       space.gather(space.codes, matrix.codes.data(), order);
       space.gather(space.columns, w.data(), order);
-      space.gather(values, plain.data(), order);
+      space.gatherValues(values, matrix, order);
       for (size_t i = 0; i < values.size(); ++i)
         space.columns[i] = values[i] - space.columns[i];
       gradients.resize(values.size());

@@ -193,11 +193,11 @@ namespace {
 class GroupSweep {
 public:
   GroupSweep(QuantizedMatrix &result, std::span<const float> w,
-             std::span<const float> plain, const std::vector<float> &hessian,
+             const std::vector<float> &hessian,
              const std::vector<GroupFactor> &factors)
       : result(result), scheme(result.scheme), range(scheme),
-        grid(scheme, result.nested), w(w), plain(plain), hessian(hessian),
-        factors(factors), columns(result.k),
+        grid(scheme, result.nested), w(w), hessian(hessian), factors(factors),
+        columns(result.k),
         middle(static_cast<double>(int64_t(1) << (scheme.bits - 1))) {
     std::iota(columns.begin(), columns.end(), 0);
   }
@@ -217,7 +217,7 @@ private:
   const Scheme &scheme;
   CodeRange range;
   ScaleGrid grid;
-  std::span<const float> w, plain;
+  std::span<const float> w;
   const std::vector<float> &hessian;
   const std::vector<GroupFactor> &factors;
   std::vector<int64_t> columns; ///< as they stand
@@ -350,7 +350,7 @@ void GroupSweep::run(int64_t block) {
   rows.loadGroups(scheme, result.scales, result.offsets, result.k);
   rows.gather(rows.codes, result.codes.data(), columns);
   rows.gather(rows.columns, w.data(), columns);
-  rows.gather(values, plain.data(), columns);
+  rows.gatherValues(values, result, columns);
   for (size_t i = 0; i < values.size(); ++i)
     rows.columns[i] = values[i] - rows.columns[i];
   for (size_t group = 0; group < factors.size(); ++group)
@@ -371,12 +371,10 @@ QuantizedMatrix quantopt::sweepGroups(const QuantizedMatrix &matrix,
   std::vector<float> hessian = factor.dampedHessian(false);
   std::vector<GroupFactor> factors =
       factorGroups(hessian, matrix.scheme, factor);
-  std::vector<float> plain(n * k);
-  dequantize(matrix, plain);
   int64_t blocks = (n + kRowBlock - 1) / kRowBlock;
 #pragma omp parallel
   {
-    GroupSweep sweep(result, w, plain, hessian, factors);
+    GroupSweep sweep(result, w, hessian, factors);
 #pragma omp for schedule(dynamic, 1)
     for (int64_t block = 0; block < blocks; ++block)
       sweep.run(block);

@@ -76,6 +76,14 @@ void RowsAsColumns::gather(std::vector<uint8_t> &to, const uint8_t *plane,
   gatherRows<uint8_t>(to, plane + first * order.size(), rows, padded, order);
 }
 
+void RowsAsColumns::gatherValues(std::vector<float> &to,
+                                 const QuantizedMatrix &matrix,
+                                 std::span<const int64_t> order) const {
+  std::vector<float> plain(rows * matrix.k);
+  dequantizeRows(matrix, first, first + rows, plain);
+  gatherRows<float>(to, plain.data(), rows, padded, order);
+}
+
 void RowsAsColumns::scatterCodes(uint8_t *plane,
                                  std::span<const int64_t> order) const {
   int64_t k = order.size();

@@ -50,6 +50,9 @@ struct RowsAsColumns {
               std::span<const int64_t> order) const;
   void gather(std::vector<uint8_t> &to, const uint8_t *plane,
               std::span<const int64_t> order) const;
+  /// Dequantizes its rows of `matrix` into `to` [k, padded], in `order`.
+  void gatherValues(std::vector<float> &to, const QuantizedMatrix &matrix,
+                    std::span<const int64_t> order) const;
   /// Copies `codes` back to its rows of `plane` [n, k].
   void scatterCodes(uint8_t *plane, std::span<const int64_t> order) const;
 };
