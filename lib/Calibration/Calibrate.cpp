@@ -15,6 +15,7 @@
 #include "quantopt/Runtime/Pages.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Dominance.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/IR/PatternMatch.h"
@@ -30,6 +31,19 @@ using namespace mlir;
 namespace quantopt {
 
 CalibrationClient::~CalibrationClient() = default;
+
+bool isReshape(Operation *op) {
+  return isa<tensor::CollapseShapeOp, tensor::ExpandShapeOp>(op);
+}
+
+Value skipReshapes(Value value) {
+  while (Operation *op = value.getDefiningOp()) {
+    if (!isReshape(op))
+      break;
+    value = op->getOperand(0);
+  }
+  return value;
+}
 
 namespace {
 /// A copy of the module in which the observed linears call the host.

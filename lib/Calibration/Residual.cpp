@@ -7,6 +7,8 @@
 
 #include "Residual.h"
 
+#include "quantopt/Calibration/Calibrate.h"
+
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -14,19 +16,6 @@
 
 using namespace mlir;
 using namespace quantopt;
-
-static bool isReshape(Operation *op) {
-  return isa<tensor::CollapseShapeOp, tensor::ExpandShapeOp>(op);
-}
-
-Value quantopt::skipReshapes(Value value) {
-  while (Operation *op = value.getDefiningOp()) {
-    if (!isReshape(op))
-      break;
-    value = op->getOperand(0);
-  }
-  return value;
-}
 
 /// Whether `map` reads an operand of `shape` element by element as the loops
 /// run; a dimension of extent 1 may stand as 0.

@@ -14,9 +14,6 @@
 
 namespace quantopt {
 
-/// The value that `value` is a reshape of.
-mlir::Value skipReshapes(mlir::Value value);
-
 /// The value h that the result of `linear` is added to, reshapes and a constant
 /// bias between them: rows of as many elements, known before `linear`. Null if
 /// there is none, or if the result has other uses.

@@ -29,8 +29,8 @@ public:
   Fitter(const FitGroup &group, const Scheme &scheme,
          const SearchOptions &options, const ScaleGrid &grid, int64_t index)
       : group(group), scheme(scheme), options(options), grid(grid),
-        index(index), table(sortedTable(scheme.table)),
-        largest(static_cast<float>(scheme.maxCode())),
+        index(index), table(sortedTable(scheme.table)), low(group.low),
+        high(group.high), largest(static_cast<float>(scheme.maxCode())),
         middle(static_cast<float>(int64_t(1) << (scheme.bits - 1))) {}
 
   GroupFit run();
@@ -51,6 +51,8 @@ private:
   double error(const GroupFit &candidate) const;
   CodeMap codeMap(const GroupFit &candidate) const;
   void consider(GroupFit candidate);
+  void compare(const GroupFit &candidate);
+  void searchClips();
   void searchSymmetric();
   void searchTable();
   void searchRanges();
@@ -61,6 +63,7 @@ private:
   const ScaleGrid &grid;
   int64_t index;
   const SortedTable *table;
+  float low, high; ///< what codes have to cover
   float largest, middle;
   GroupFit best;
   double bestError = 0;
@@ -69,6 +72,9 @@ private:
 } // namespace
 
 static constexpr int kLeastSquaresSteps = 13;
+
+/// 1 to .55 in steps of .05, as AWQ does.
+static constexpr int kClipSteps = 10;
 
 /// .7 to 1.1; 1 is among them.
 static double leastSquaresFactor(int step) { return 0.7 + step * (0.4 / 12); }
@@ -101,7 +107,7 @@ bool Fitter::mayBeNegative() const {
 
 /// The scale of least magnitude at which no weight is beyond the table.
 double Fitter::tableScale(bool negative) const {
-  double below = -std::min(group.low, 0.0f), above = std::max(group.high, 0.0f);
+  double below = -std::min(low, 0.0f), above = std::max(high, 0.0f);
   if (negative)
     return -std::max(above / -table->lowest(), below / table->highest());
   return std::max(below / -table->lowest(), above / table->highest());
@@ -112,7 +118,7 @@ GroupFit Fitter::fromTableExtremes() const {
   if (scheme.scaleType == ScaleKind::E8M0 && scale > 0) {
     // OCP MX: the power of two of the largest weight over that of the largest
     // value, so that weights may be beyond it.
-    double most = std::max(-group.low, group.high);
+    double most = std::max(-low, high);
     return {
         roundScale(std::exp2(std::ilogb(most) - std::ilogb(table->highest()))),
         0};
@@ -127,11 +133,11 @@ GroupFit Fitter::fromExtremes() const {
     return fromTableExtremes();
   if (scheme.zero != ZeroKind::Symmetric) {
     if (isMinimum())
-      return fromRange(group.low, group.high);
-    return fromRange(std::min(group.low, 0.0f), std::max(group.high, 0.0f));
+      return fromRange(low, high);
+    return fromRange(std::min(low, 0.0f), std::max(high, 0.0f));
   }
-  bool negative = -group.low >= group.high;
-  double signedMost = negative ? group.low : group.high;
+  bool negative = -low >= high;
+  double signedMost = negative ? low : high;
   if (mayBeNegative())
     return {roundScale(-signedMost / middle), 0};
   return {roundScale(2 * std::fabs(signedMost) / largest), 0};
@@ -189,17 +195,24 @@ bool Fitter::refit(GroupFit &candidate) const {
 
 double Fitter::error(const GroupFit &candidate) const {
   CodeMap map = codeMap(candidate);
-  if (!isMinimum())
-    return sumErrors(group, map, map.offset, candidate.scale.value, 0);
-  double base = static_cast<double>(candidate.offset) - group.center +
-                static_cast<double>(middle) * candidate.scale.value;
-  return sumErrors(group, map, middle, candidate.scale.value,
-                   static_cast<float>(base));
+  float shift = map.offset, base = 0;
+  if (isMinimum()) {
+    shift = middle;
+    base = static_cast<float>(
+        static_cast<double>(candidate.offset) - group.center +
+        static_cast<double>(middle) * candidate.scale.value);
+  }
+  auto sum = group.moments ? sumOutputErrors : sumErrors;
+  return sum(group, map, shift, candidate.scale.value, base);
 }
 
 void Fitter::consider(GroupFit candidate) {
   if (candidate.scale.value == 0 || !refit(candidate))
     return;
+  compare(candidate);
+}
+
+void Fitter::compare(const GroupFit &candidate) {
   double candidateError = error(candidate);
   if (!(candidateError < bestError))
     return;
@@ -207,8 +220,23 @@ void Fitter::consider(GroupFit candidate) {
   bestError = candidateError;
 }
 
+/// The extremes of the weights cut to so much of the largest magnitude.
+void Fitter::searchClips() {
+  float most = std::max(-low, high);
+  for (int step = 1; step < kClipSteps; ++step) {
+    float limit = most * static_cast<float>(1 - step * 0.05);
+    low = std::max(group.low, -limit);
+    high = std::min(group.high, limit);
+    GroupFit candidate = fromExtremes();
+    if (candidate.scale.value != 0)
+      compare(candidate);
+  }
+  low = group.low;
+  high = group.high;
+}
+
 void Fitter::searchSymmetric() {
-  double most = std::max(-group.low, group.high);
+  double most = std::max(-low, high);
   double unit = 2 * most / largest;
   for (int step = 0; step < kLeastSquaresSteps; ++step) {
     double scale = unit * leastSquaresFactor(step);
@@ -233,7 +261,7 @@ void Fitter::searchTable() {
 }
 
 void Fitter::searchRanges() {
-  double low = group.low, high = group.high;
+  double low = this->low, high = this->high;
   if (!isMinimum()) {
     low = std::min(low, 0.0);
     high = std::max(high, 0.0);
@@ -259,7 +287,9 @@ GroupFit Fitter::run() {
   if (options.kind == SearchKind::None || best.scale.value == 0)
     return best;
   bestError = error(best);
-  if (table)
+  if (options.kind == SearchKind::Clip)
+    searchClips();
+  else if (table)
     searchTable();
   else if (scheme.zero == ZeroKind::Symmetric)
     searchSymmetric();

@@ -104,6 +104,61 @@ QUANTOPT_CLONES double quantopt::sumErrors(const FitGroup &group,
                    : sumErrorsLoop<false>(group, map, shift, scale, base);
 }
 
+/// (e M)_j e_j summed over `width` vectors of columns from `column` on.
+template <int width>
+QUANTOPT_INLINE double sumColumns(const float *moments, int64_t padded,
+                                  const float *e, int64_t column) {
+  FloatLanes products[width] = {};
+  for (int64_t i = 0; i < padded; ++i)
+    for (int v = 0; v < width; ++v) {
+      FloatLanes m;
+      load(m, moments + i * padded + column + v * kLanes);
+      products[v] += m * e[i];
+    }
+  double sum = 0;
+  for (int v = 0; v < width; ++v) {
+    FloatLanes own;
+    load(own, e + column + v * kLanes);
+    FloatLanes product = products[v] * own;
+    sum += sumLanes(product);
+  }
+  return sum;
+}
+
+template <bool hasTable>
+QUANTOPT_INLINE double sumOutputErrorsLoop(const FitGroup &group,
+                                           const CodeMap &map, float shift,
+                                           float scale, float base) {
+  float e[kMostMoments];
+  int64_t padded = group.padded;
+  for (int64_t i = 0; i < padded; i += kLanes) {
+    FloatLanes c, w;
+    shiftedCodes<hasTable>(c, group.values.data() + i, map,
+                           kRoundingOffset + shift);
+    load(w, group.values.data() + i);
+    FloatLanes value = c * scale;
+    FloatLanes difference = (value + base) - w;
+    store(e + i, difference);
+  }
+  // Several vectors at once, so that their additions overlap.
+  constexpr int kWidth = 4;
+  double sum = 0;
+  int64_t column = 0;
+  for (; column + kWidth * kLanes <= padded; column += kWidth * kLanes)
+    sum += sumColumns<kWidth>(group.moments, padded, e, column);
+  for (; column < padded; column += kLanes)
+    sum += sumColumns<1>(group.moments, padded, e, column);
+  return sum;
+}
+
+QUANTOPT_CLONES double quantopt::sumOutputErrors(const FitGroup &group,
+                                                 const CodeMap &map,
+                                                 float shift, float scale,
+                                                 float base) {
+  return map.table ? sumOutputErrorsLoop<true>(group, map, shift, scale, base)
+                   : sumOutputErrorsLoop<false>(group, map, shift, scale, base);
+}
+
 QUANTOPT_CLONES void quantopt::prepareGroup(FitGroup &group, int64_t count,
                                             bool centered) {
   float *values = group.values.data();

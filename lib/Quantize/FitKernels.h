@@ -23,8 +23,11 @@ namespace quantopt {
 /// A group laid out for the loops below: whole vectors, the spare lanes of the
 /// last one with weight 0. Values have `center` subtracted.
 struct FitGroup {
-  std::vector<float> values;   ///< w - center
-  const float *weights;        ///< importance d, shared between rows
+  std::vector<float> values; ///< w - center
+  const float *weights;      ///< importance d, shared between rows
+  /// Second moments of the inputs [padded, padded], 0 in the spare lanes, or
+  /// null; at most kMostMoments columns.
+  const float *moments = nullptr;
   std::vector<float> weighted; ///< d * (w - center)
   int64_t padded = 0;          ///< length of each, a multiple of kLanes
   float low = 0, high = 0;     ///< extremes of w, not centered
@@ -49,6 +52,13 @@ CodeSums sumCodes(const FitGroup &group, const CodeMap &map, float shift);
 /// sum d ((code - shift) * scale + base - w)^2.
 double sumErrors(const FitGroup &group, const CodeMap &map, float shift,
                  float scale, float base);
+
+/// The largest group whose error takes moments.
+inline constexpr int64_t kMostMoments = 512;
+
+/// e M e^T for the differences e that sumErrors squares, M the moments.
+double sumOutputErrors(const FitGroup &group, const CodeMap &map, float shift,
+                       float scale, float base);
 
 /// Fills the rest of a group whose `values` holds `count` values of w and whose
 /// `weights` is set. With `centered`, moves the middle of their range to 0.

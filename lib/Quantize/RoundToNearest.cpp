@@ -72,7 +72,8 @@ QuantizedMatrix quantopt::quantizeWithParameters(std::span<const float> w,
 
 QuantizedMatrix quantopt::quantizeRoundToNearest(
     std::span<const float> w, int64_t n, int64_t k, const Scheme &scheme,
-    const SearchOptions &options, std::span<const float> importance) {
+    const SearchOptions &options, std::span<const float> importance,
+    std::span<const float> hessian) {
   if (!roundToNearestError(w, n, k, scheme, importance).empty()) {
     QuantizedMatrix empty;
     empty.scheme = scheme;
@@ -81,5 +82,6 @@ QuantizedMatrix quantopt::quantizeRoundToNearest(
   if (options.kind == SearchKind::None && isBlockwise(scheme, k))
     return quantizeBlockwise(w, n, k, scheme);
   return quantizeWithParameters(
-      w, n, k, scheme, fitParameters(w, n, k, scheme, options, importance));
+      w, n, k, scheme,
+      fitParameters(w, n, k, scheme, options, importance, hessian));
 }

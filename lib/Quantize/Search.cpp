@@ -41,12 +41,39 @@ static void appendWeights(std::vector<float> &plane,
   plane.resize(begin + roundUpToLanes(count), 0.0f);
 }
 
+/// The blocks of `hessian` [k, k] on its diagonal, one for each group, `plane`
+/// floats apart: scaled to mean 1 on the diagonal, with zeros in the spare
+/// lanes of each row. A block of zeros becomes the identity. Nothing if there
+/// is no hessian or groups are too long for their errors to be measured by it.
+static std::vector<float> momentPlanes(std::span<const float> hessian,
+                                       int64_t k, int64_t length,
+                                       int64_t plane) {
+  if (hessian.empty() || roundUpToLanes(length) > kMostMoments)
+    return {};
+  std::vector<float> planes((k + length - 1) / length * plane, 0.0f);
+  for (int64_t begin = 0; begin < k; begin += length) {
+    int64_t count = std::min(length, k - begin);
+    double sum = 0;
+    for (int64_t i = begin; i < begin + count; ++i)
+      sum += hessian[i * k + i];
+    double unit = sum > 0 ? count / sum : 0;
+    float *to = planes.data() + begin / length * plane;
+    for (int64_t i = 0; i < count; ++i, to += roundUpToLanes(count)) {
+      const float *from = hessian.data() + (begin + i) * k + begin;
+      for (int64_t j = 0; j < count; ++j)
+        to[j] = static_cast<float>(from[j] * unit);
+      if (unit == 0)
+        to[i] = 1;
+    }
+  }
+  return planes;
+}
+
 /// Fits the parameters of every group of rows, scales on `grid`.
-static GroupParameters fitRows(std::span<const float> w, int64_t n, int64_t k,
-                               const Scheme &scheme,
-                               const SearchOptions &options,
-                               std::span<const float> importance,
-                               const ScaleGrid &grid) {
+static GroupParameters
+fitRows(std::span<const float> w, int64_t n, int64_t k, const Scheme &scheme,
+        const SearchOptions &options, std::span<const float> importance,
+        std::span<const float> hessian, const ScaleGrid &grid) {
   int64_t length = scheme.groupLength(k), groups = scheme.numGroups(k);
   int64_t stride = roundUpToLanes(length);
   int64_t task = std::max<int64_t>(kWeightsPerTask / length, 1);
@@ -59,6 +86,9 @@ static GroupParameters fitRows(std::span<const float> w, int64_t n, int64_t k,
                                      : importance.subspan(begin, count),
                   count);
   }
+
+  int64_t plane = stride * stride;
+  std::vector<float> moments = momentPlanes(hessian, k, length, plane);
 
   bool hasOffsets = scheme.zero != ZeroKind::Symmetric;
   GroupParameters result;
@@ -74,6 +104,8 @@ static GroupParameters fitRows(std::span<const float> w, int64_t n, int64_t k,
     for (int64_t index = 0; index < n * groups; ++index) {
       int64_t row = index / groups, at = index % groups;
       int64_t begin = at * length, count = std::min(length, k - begin);
+      if (!moments.empty())
+        group.moments = moments.data() + at * plane;
       std::copy_n(w.begin() + row * k + begin, count, group.values.begin());
       group.weights = weights.data() + at * stride;
       prepareGroup(group, count, scheme.zero == ZeroKind::Minimum);
@@ -91,7 +123,8 @@ static GroupParameters fitRows(std::span<const float> w, int64_t n, int64_t k,
 GroupParameters quantopt::fitParameters(std::span<const float> w, int64_t n,
                                         int64_t k, const Scheme &scheme,
                                         const SearchOptions &options,
-                                        std::span<const float> importance) {
+                                        std::span<const float> importance,
+                                        std::span<const float> hessian) {
   if (n == 0 || k == 0)
     return {};
   bool isFlat = scheme.granularity == Granularity::Flat;
@@ -105,12 +138,12 @@ GroupParameters quantopt::fitParameters(std::span<const float> w, int64_t n,
     return fitParameters(w, 1, n * k, inOneRow, options, repeated);
   }
   if (scheme.nesting == Nesting::None)
-    return fitRows(w, n, k, scheme, options, importance,
+    return fitRows(w, n, k, scheme, options, importance, hessian,
                    ScaleGrid(scheme.scaleType));
   // Free scales say where the second level has to be fine.
-  GroupParameters free =
-      fitRows(w, n, k, scheme, options, importance, ScaleGrid(ScaleKind::F32));
-  return fitRows(w, n, k, scheme, options, importance,
+  GroupParameters free = fitRows(w, n, k, scheme, options, importance, hessian,
+                                 ScaleGrid(ScaleKind::F32));
+  return fitRows(w, n, k, scheme, options, importance, hessian,
                  ScaleGrid(scheme, free.scales));
 }
 

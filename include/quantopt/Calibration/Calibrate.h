@@ -28,6 +28,13 @@ struct GroupInputs {
   llvm::ArrayRef<MatrixRef> residuals, floatResiduals;
 };
 
+/// Whether `op` only gives a value another shape.
+bool isReshape(mlir::Operation *op);
+
+/// The value that `value` is reshapes of. Linears whose inputs are reshapes of
+/// one value read one input: they are observed together.
+mlir::Value skipReshapes(mlir::Value value);
+
 /// What is done at the observed linears. Linears go by their index in the list
 /// given to calibrate().
 class CalibrationClient {

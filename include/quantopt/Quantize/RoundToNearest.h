@@ -17,13 +17,13 @@
 
 namespace quantopt {
 
-/// Quantizes `w` [n, k], row-major. `importance` as in fitParameters, for
-/// instance the mean square of each input (an "importance matrix").
+/// Quantizes `w` [n, k], row-major. `importance` and `hessian` as in
+/// fitParameters, for instance the mean square of each input (an "importance
+/// matrix").
 ///
 /// Where k is no multiple of the group size, the last group of a row is short.
-/// SearchKind::None with NF4
-/// or FP4, f32 scales and groups that are whole or Flat gives the codes and the
-/// (nested) scales of bitsandbytes, bit for bit.
+/// SearchKind::None with NF4 or FP4, f32 scales and groups that are whole or
+/// Flat gives the codes and the (nested) scales of bitsandbytes, bit for bit.
 ///
 /// Returns an empty matrix (n = k = 0) if the scheme is not valid, a size does
 /// not match, a weight is not finite, or an importance is negative or not
@@ -31,7 +31,8 @@ namespace quantopt {
 QuantizedMatrix quantizeRoundToNearest(std::span<const float> w, int64_t n,
                                        int64_t k, const Scheme &scheme,
                                        const SearchOptions &options,
-                                       std::span<const float> importance = {});
+                                       std::span<const float> importance = {},
+                                       std::span<const float> hessian = {});
 
 /// Why quantizeRoundToNearest would refuse these arguments; empty if it would
 /// not.

@@ -32,6 +32,9 @@ enum class SearchKind : uint8_t {
   /// ("grid2lsq"). Symmetric, and with it a table, has one end only: there it
   /// is LeastSquares.
   Grid,
+  /// The extremes of weights cut to 1, .95, ... .55 times the largest
+  /// magnitude, not refitted (the clip search of AWQ, Lin et al., 2023).
+  Clip,
 };
 
 struct SearchOptions {
@@ -69,13 +72,20 @@ struct GroupParameters {
 /// smallest normal value of BF16 and F32. Scales that cannot be 0 are as small
 /// as they can be.
 ///
+/// With `hessian` [k, k], the second moments H of the inputs, what is minimised
+/// is e H_g e^T for the errors e of a group and its block H_g: the squared
+/// error of its part of the output. `importance` is to be the diagonal then: it
+/// weighs the least squares. Groups of more than 512 columns, and those that
+/// cross rows (Tensor, Flat), go by `importance` alone.
+///
 /// `w` must be finite, `importance` finite and not negative, and the scheme
 /// valid. The result depends neither on the number of threads nor on the
 /// vector width of the processor.
 GroupParameters fitParameters(std::span<const float> w, int64_t n, int64_t k,
                               const Scheme &scheme,
                               const SearchOptions &options,
-                              std::span<const float> importance = {});
+                              std::span<const float> importance = {},
+                              std::span<const float> hessian = {});
 
 /// The codes of `values`, neighbours of one group, nearest to them under the
 /// given parameters, clamped to 0..maxCode. With scale 0: the zero point.

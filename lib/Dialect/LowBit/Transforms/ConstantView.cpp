@@ -17,6 +17,13 @@ using namespace mlir;
 
 namespace quantopt::lowbit {
 
+Attribute dataIdentity(arith::ConstantOp constant) {
+  if (auto resource = dyn_cast<DenseResourceElementsAttr>(constant.getValue()))
+    return StringAttr::get(constant.getContext(),
+                           resource.getRawHandle().getKey());
+  return constant.getValue();
+}
+
 /// The operand that `generic` copies, if it only permutes, broadcasts or drops
 /// unit dimensions; else null.
 static Value copiedOperand(linalg::GenericOp generic) {

@@ -15,6 +15,10 @@
 
 namespace quantopt::lowbit {
 
+/// What makes two constants the same data: the key of a resource (its type may
+/// differ by a reshape), else the attribute.
+mlir::Attribute dataIdentity(mlir::arith::ConstantOp constant);
+
 /// A tensor value as strided positions in an array.
 struct StridedView {
   llvm::SmallVector<int64_t> shape;

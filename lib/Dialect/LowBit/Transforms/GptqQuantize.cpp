@@ -36,8 +36,8 @@ struct GptqQuantizePass
 
   void runOnOperation() override {
     auto text = QuantizeOptionText::of(*this);
-    text.give(actOrder, levelTokens, damp, blockSize, refine, asymmetric,
-              minTokens);
+    text.give(scaling, actOrder, levelTokens, damp, blockSize, refine,
+              asymmetric, minTokens);
     QuantizeOptions start;
     start.layer.method = Method::Gptq;
     FailureOr<QuantizeOptions> options =

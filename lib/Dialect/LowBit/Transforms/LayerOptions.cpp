@@ -242,9 +242,14 @@ static constexpr Word<ScaleKind> kScaleTypes[] = {{"f16", ScaleKind::F16},
 static constexpr Word<SearchKind> kSearches[] = {
     {"none", SearchKind::None},
     {"lsq", SearchKind::LeastSquares},
-    {"grid", SearchKind::Grid}};
+    {"grid", SearchKind::Grid},
+    {"clip", SearchKind::Clip}};
 static constexpr Word<Importance> kImportances[] = {
-    {"none", Importance::None}, {"inputs", Importance::Inputs}};
+    {"none", Importance::None},
+    {"inputs", Importance::Inputs},
+    {"outputs", Importance::Outputs}};
+static constexpr Word<Scaling> kScalings[] = {{"none", Scaling::None},
+                                              {"awq", Scaling::Awq}};
 static constexpr Word<ActOrder> kActOrders[] = {{"none", ActOrder::None},
                                                 {"static", ActOrder::Static},
                                                 {"gar", ActOrder::Gar}};
@@ -270,10 +275,11 @@ static constexpr LayerOption kOptions[] = {
     wordOption<FIELD(scheme.scaleType), kScaleTypes>(
         "scale-type", "'f16', 'bf16', 'f32', 'e8m0' or 'e4m3'"),
     flagOption<FIELD(search.fullRange)>("full-range"),
-    wordOption<FIELD(search.kind), kSearches>("search",
-                                              "'none', 'lsq' or 'grid'"),
-    wordOption<FIELD(importance), kImportances>("importance",
-                                                "'none' or 'inputs'"),
+    wordOption<FIELD(search.kind), kSearches>(
+        "search", "'none', 'lsq', 'grid' or 'clip'"),
+    wordOption<FIELD(importance), kImportances>(
+        "importance", "'none', 'inputs' or 'outputs'"),
+    wordOption<FIELD(scaling), kScalings>("scaling", "'none' or 'awq'"),
     wordOption<FIELD(actOrder), kActOrders>("act-order",
                                             "'none', 'static' or 'gar'"),
     {"level-tokens", "a number from 0 to 1", setLevelTokens, getLevelTokens},

@@ -23,8 +23,16 @@ enum class Method : uint8_t {
 /// What the error of a weight counts when round-to-nearest chooses scales. (For
 /// GPTQ that is always the diagonal of the Hessian.)
 enum class Importance : uint8_t {
-  None,   ///< the same for all
-  Inputs, ///< the mean square of the input that it multiplies
+  None,    ///< the same for all
+  Inputs,  ///< the mean square of the input that it multiplies
+  Outputs, ///< what it does to its group's part of the output
+};
+
+/// How the inputs and weights of a layer are scaled against each other before
+/// its codes are found.
+enum class Scaling : uint8_t {
+  None,
+  Awq, ///< by the magnitude of the inputs (Quantize/Awq.h)
 };
 
 /// Whether a layer makes up for the drift of the quantized model from the float
@@ -43,6 +51,7 @@ struct LayerSpec {
   SearchOptions search = {SearchKind::LeastSquares, /*fullRange=*/true};
   /// RoundToNearest only.
   Importance importance = Importance::None;
+  Scaling scaling = Scaling::None;
 
   // Gptq only.
   ActOrder actOrder = ActOrder::Static;
@@ -58,7 +67,7 @@ struct LayerSpec {
 
   /// Whether the layer is quantized on calibration data.
   bool needsData() const {
-    return method == Method::Gptq || importance == Importance::Inputs;
+    return method == Method::Gptq || importance != Importance::None;
   }
   /// Whether the float model has to run beside the quantized one.
   bool needsFloatStream() const {

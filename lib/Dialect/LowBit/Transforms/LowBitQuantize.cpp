@@ -37,8 +37,8 @@ struct LowBitQuantizePass
 
   void runOnOperation() override {
     auto text = QuantizeOptionText::of(*this);
-    text.give(method, flat, importance, actOrder, levelTokens, damp, blockSize,
-              refine, asymmetric, minTokens);
+    text.give(method, flat, importance, scaling, actOrder, levelTokens, damp,
+              blockSize, refine, asymmetric, minTokens);
     FailureOr<QuantizeOptions> start = findPreset(preset, getOperation());
     if (failed(start))
       return signalPassFailure();

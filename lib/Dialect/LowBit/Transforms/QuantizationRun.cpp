@@ -246,6 +246,8 @@ LogicalResult QuantizationRun::finish() {
       weights[i] = {};
     }
     linear.getWeightMutable().assign(ops[i].getResult());
+    if (!scaling.empty())
+      modelReport.layers[i].awq = scaling[i].report;
     emitRemark(linear, modelReport.layers[i]);
     if (constant->use_empty())
       constant.erase();

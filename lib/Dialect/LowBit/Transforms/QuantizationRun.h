@@ -27,6 +27,13 @@ Seconds cpuSeconds();
 /// The largest resident set that the process has had.
 int64_t peakBytes();
 
+/// What was done with a layer before it was quantized.
+struct LayerScaling {
+  std::optional<AwqReport> report; ///< nullopt if nothing was to be done
+  /// By which the columns of its weight were multiplied; empty if by nothing.
+  std::vector<float> columns;
+};
+
 /// Collects quantized layers and their figures, shows progress, and at the end
 /// rewrites the module and writes the report.
 class QuantizationRun {
@@ -45,6 +52,16 @@ public:
   /// a diagnostic, if the layer cannot be written to the checkpoint.
   mlir::LogicalResult record(unsigned index, const QuantizedMatrix &matrix,
                              std::span<const float> weight, LayerReport row);
+
+  /// How each layer was scaled before.
+  void noteScaling(std::vector<LayerScaling> notes) {
+    scaling = std::move(notes);
+  }
+  /// What the columns of the weight of layer `index` were multiplied by; empty
+  /// if by nothing.
+  std::span<const float> columnScales(unsigned index) const {
+    return scaling.empty() ? std::span<const float>() : scaling[index].columns;
+  }
 
   /// Layer `index` uses the weight of an earlier one.
   void recordShared(unsigned index);
@@ -74,6 +91,7 @@ private:
   const QuantizeOptions &quantizeOptions;
   QuantizePlan quantizePlan;
   ModelReport modelReport;
+  std::vector<LayerScaling> scaling; ///< by layer, or empty
   std::vector<PackedStorage> weights;
   std::vector<bool> recorded;
   Progress progress;

@@ -102,6 +102,16 @@ static LogicalResult refuseInputs(const PlannedLayer &layer, StringRef error) {
          << " - look for overflow in the model on the calibration data";
 }
 
+static std::vector<float> makeHessian(ArrayRef<MatrixRef> inputs, int64_t k,
+                                      double levelTokens) {
+  HessianAccumulator accumulator(k);
+  forEachBatch(inputs, [&](ArrayRef<RowBlock> rows) {
+    std::vector<std::vector<float>> weights;
+    accumulator.add(levelRows(rows, k, levelTokens, weights));
+  });
+  return accumulator.take();
+}
+
 LogicalResult QuantizeClient::prepare(ArrayRef<unsigned> solved,
                                       const GroupInputs &group,
                                       Shared &shared) const {
@@ -120,12 +130,7 @@ LogicalResult QuantizeClient::prepare(ArrayRef<unsigned> solved,
       hessian = (*targets)->solver.takeHessian();
       shared.targets.push_back(std::move(**targets));
     } else {
-      HessianAccumulator accumulator(k);
-      forEachBatch(group.inputs, [&](ArrayRef<RowBlock> rows) {
-        std::vector<std::vector<float>> weights;
-        accumulator.add(levelRows(rows, k, level, weights));
-      });
-      hessian = accumulator.take();
+      hessian = makeHessian(group.inputs, k, level);
     }
     std::vector<FactorKey> wanted;
     for (unsigned index : layers)
@@ -171,6 +176,14 @@ LogicalResult QuantizeClient::observe(ArrayRef<unsigned> linears,
   return success();
 }
 
+bool QuantizeClient::needsMoments(ArrayRef<unsigned> linears) const {
+  return llvm::any_of(linears, [&](unsigned index) {
+    const LayerSpec &spec = run.plan().layers[index].spec;
+    return spec.method == Method::RoundToNearest &&
+           spec.importance == Importance::Outputs && !run.isRecorded(index);
+  });
+}
+
 LogicalResult QuantizeClient::quantizeGroup(ArrayRef<unsigned> linears,
                                             const GroupInputs &group) {
   if (llvm::all_of(linears,
@@ -180,9 +193,12 @@ LogicalResult QuantizeClient::quantizeGroup(ArrayRef<unsigned> linears,
   InputMoments moments(group.inputs[0].cols);
   forEachBatch(group.inputs,
                [&](ArrayRef<RowBlock> rows) { moments.add(rows); });
-  InputStatistics statistics = {moments.liveRows(), moments.meanSquares()};
+  InputStatistics statistics = {moments.liveRows(), moments.meanSquares(), {}};
   if (std::string error = findDefect(statistics); !error.empty())
     return refuseInputs(run.plan().layers[linears[0]], error);
+  if (needsMoments(linears))
+    statistics.hessian = makeHessian(group.inputs, statistics.meanSquare.size(),
+                                     /*levelTokens=*/0);
   std::vector<unsigned> solved = layersToSolve(linears, statistics);
   Shared shared = {std::move(statistics), {}, {}};
   if (failed(prepare(solved, group, shared)))

@@ -60,6 +60,8 @@ private:
   /// The layers that GPTQ is going to solve for `linears`, each once.
   std::vector<unsigned> layersToSolve(llvm::ArrayRef<unsigned> linears,
                                       const InputStatistics &inputs) const;
+  /// Whether rounding one of `linears` takes the second moments of its input.
+  bool needsMoments(llvm::ArrayRef<unsigned> linears) const;
   /// Computes all of it.
   mlir::LogicalResult prepare(llvm::ArrayRef<unsigned> solved,
                               const GroupInputs &group, Shared &shared) const;

@@ -34,16 +34,35 @@ static void noteControlFlow(const PlannedLayer &layer, LayerReport &row) {
     row.fallback = "in a branch or loop: calibrated where first reached";
 }
 
-/// sum importance_j w_ij^2; weights 1 if `importance` is empty.
-static double weightedSquare(std::span<const float> w,
+/// sum importance_j d_ij^2; weights 1 if `importance` is empty.
+static double weightedSquare(std::span<const float> d,
                              std::span<const float> importance) {
   double sum = 0;
-  for (size_t i = 0; i < w.size(); ++i) {
-    double square = static_cast<double>(w[i]) * w[i];
+  for (size_t i = 0; i < d.size(); ++i) {
+    double square = static_cast<double>(d[i]) * d[i];
     sum += importance.empty() ? square
                               : square * importance[i % importance.size()];
   }
   return sum;
+}
+
+/// The error of plain rounding to nearest, dequantized - w, of the weight that
+/// `w` was before its columns were multiplied by `scales` (empty: by nothing);
+/// columns in the units of `w`.
+static std::vector<float> plainDifference(const PlannedLayer &layer,
+                                          std::span<const float> w,
+                                          std::span<const float> scales) {
+  std::vector<float> original(w.begin(), w.end()), d(w.size());
+  auto scaleAt = [&](size_t i) { return scales[i % scales.size()]; };
+  for (size_t i = 0; i < w.size() && !scales.empty(); ++i)
+    original[i] /= scaleAt(i);
+  const LayerSpec &spec = layer.spec;
+  dequantize(quantizeRoundToNearest(original, layer.n, layer.k, spec.scheme,
+                                    {SearchKind::None, spec.search.fullRange}),
+             d);
+  for (size_t i = 0; i < w.size(); ++i)
+    d[i] = (d[i] - original[i]) * (scales.empty() ? 1.0f : scaleAt(i));
+  return d;
 }
 
 /// What `why` led to, for a layer whose codes are rounded to nearest.
@@ -66,27 +85,39 @@ LogicalResult quantizeByRounding(QuantizationRun &run, unsigned index,
   FailureOr<WeightValues> weight = readWeight(layer.linear);
   if (failed(weight))
     return failure();
-  std::span<const float> w = weight->values, measure, importance;
+  std::span<const float> w = weight->values, measure, importance, hessian;
   if (!inputs.isDead())
     measure = inputs.meanSquare;
   if (spec.needsData())
     importance = measure;
+  if (spec.importance == Importance::Outputs && !inputs.isDead())
+    hessian = inputs.hessian;
   std::string error =
       roundToNearestError(w, layer.n, layer.k, spec.scheme, importance);
   if (!error.empty())
     return refuse(layer, error);
   QuantizedMatrix matrix = quantizeRoundToNearest(
-      w, layer.n, layer.k, spec.scheme, spec.search, importance);
-  QuantizedMatrix plain =
-      quantizeRoundToNearest(w, layer.n, layer.k, spec.scheme,
-                             {SearchKind::None, spec.search.fullRange});
+      w, layer.n, layer.k, spec.scheme, spec.search, importance, hessian);
   LayerReport row;
-  row.method = importance.empty() ? "rtn" : "rtn importance=inputs";
+  row.method = importance.empty() ? "rtn"
+               : hessian.empty()  ? "rtn importance=inputs"
+                                  : "rtn importance=outputs";
   row.tokens = inputs.tokens;
-  row.errorMeasure = measure.empty() ? "weights" : "importance";
-  if (double reference = weightedSquare(w, measure); reference > 0) {
-    row.relativeError = weightedError(matrix, w, measure) / reference;
-    row.rtnRelativeError = weightedError(plain, w, measure) / reference;
+  row.errorMeasure = !hessian.empty()  ? "outputs"
+                     : measure.empty() ? "weights"
+                                       : "importance";
+  auto square = [&](std::span<const float> d) {
+    return hessian.empty() ? weightedSquare(d, measure)
+                           : objective(d, layer.n, layer.k, hessian);
+  };
+  if (double reference = square(w); reference > 0) {
+    row.rtnRelativeError =
+        square(plainDifference(layer, w, run.columnScales(index))) / reference;
+    std::vector<float> d(w.size());
+    dequantize(matrix, d);
+    for (size_t i = 0; i < d.size(); ++i)
+      d[i] -= w[i];
+    row.relativeError = square(d) / reference;
   }
   row.fallback = fallbackOf(spec, why, !importance.empty());
   if (!importance.empty())
@@ -106,9 +137,10 @@ LogicalResult quantizeByGptq(QuantizationRun &run, unsigned index,
   FailureOr<WeightValues> weight = readWeight(layer.linear);
   if (failed(weight))
     return failure();
-  GptqResult result = quantizeGptq(
-      target ? std::span<const float>(target->values) : weight->values, layer.n,
-      layer.k, layer.spec.scheme, factor, layer.spec.gptqOptions());
+  std::span<const float> w =
+      target ? std::span<const float>(target->values) : weight->values;
+  GptqResult result = quantizeGptq(w, layer.n, layer.k, layer.spec.scheme,
+                                   factor, layer.spec.gptqOptions());
   if (!result.error.empty())
     return refuse(layer, result.error);
   LayerReport row;
@@ -117,6 +149,11 @@ LogicalResult quantizeByGptq(QuantizationRun &run, unsigned index,
   row.errorMeasure = "outputs";
   row.relativeError = result.relativeError();
   row.rtnRelativeError = result.roundToNearestRelativeError();
+  if (std::span<const float> scales = run.columnScales(index);
+      !scales.empty() && result.reference > 0)
+    row.rtnRelativeError = objective(plainDifference(layer, w, scales), layer.n,
+                                     layer.k, factor.hessian()) /
+                           result.reference;
   row.damp = result.damp;
   if (target)
     row.asymmetricStrength = target->strength;

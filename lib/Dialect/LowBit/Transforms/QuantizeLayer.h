@@ -22,6 +22,8 @@ namespace quantopt::lowbit {
 struct InputStatistics {
   int64_t tokens = 0;            ///< rows that are not all zero
   std::vector<float> meanSquare; ///< of each column; empty without data
+  /// Second moments [k, k], where a layer asks for importance=outputs.
+  std::vector<float> hessian;
 
   /// Whether no column was ever used.
   bool isDead() const;

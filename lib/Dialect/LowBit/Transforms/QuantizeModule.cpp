@@ -7,6 +7,7 @@
 
 #include "QuantizeModule.h"
 
+#include "AwqScaling.h"
 #include "DryRun.h"
 #include "QuantizeClient.h"
 
@@ -18,9 +19,7 @@ using namespace mlir;
 
 namespace quantopt::lowbit {
 
-/// The samples to calibrate with, cut to the option samples; nullopt if none
-/// are wanted.
-static FailureOr<std::optional<CalibrationSamples>>
+FailureOr<std::optional<CalibrationSamples>>
 findSamples(func::FuncOp entry, const QuantizeOptions &options) {
   using Result = FailureOr<std::optional<CalibrationSamples>>;
   if (options.calibration == "none")
@@ -51,7 +50,7 @@ findSamples(func::FuncOp entry, const QuantizeOptions &options) {
 /// file once, and calibration reads each weight again when its turn comes.
 static void releaseConstants(ModuleOp module) { module.walk(releaseConstant); }
 
-static unsigned numThreads(const QuantizeOptions &options) {
+unsigned numThreads(const QuantizeOptions &options) {
   return options.threads ? options.threads
                          : std::max(1u, std::thread::hardware_concurrency());
 }
@@ -106,22 +105,39 @@ static void warnOfUnreached(QuantizationRun &run, func::FuncOp entry) {
   diag << " - give samples that use them";
 }
 
+static bool anyLayer(const QuantizePlan &plan,
+                     llvm::function_ref<bool(const LayerSpec &)> property) {
+  return llvm::any_of(plan.layers, [&](const PlannedLayer &layer) {
+    return property(layer.spec);
+  });
+}
+
 LogicalResult quantizeModule(ModuleOp module, StringRef method,
                              const QuantizeOptions &options) {
   FailureOr<QuantizePlan> plan = planQuantization(module, options);
   if (failed(plan))
     return failure();
-  bool needsData = options.drift || llvm::any_of(plan->layers, [](auto &layer) {
-                     return layer.spec.needsData();
-                   });
   auto entry = module.lookupSymbol<func::FuncOp>(options.entry);
+  bool scales = anyLayer(*plan, [](const LayerSpec &spec) {
+    return spec.scaling != Scaling::None;
+  });
+  bool needsData = options.drift || anyLayer(*plan, [](const LayerSpec &spec) {
+                     return spec.needsData();
+                   });
   std::optional<CalibrationSamples> samples;
-  if (needsData) {
+  if (needsData || scales) {
     FailureOr<std::optional<CalibrationSamples>> found =
         findSamples(entry, options);
     if (failed(found))
       return failure();
     samples = std::move(*found);
+  }
+  if (scales) {
+    // Ops may go away: what was planned before is void.
+    mergeEqualOps(entry);
+    plan = planQuantization(module, options);
+    if (failed(plan))
+      return failure();
   }
   const CalibrationSamples *data = samples ? &*samples : nullptr;
   QuantizationRun run(method, options, std::move(*plan));
@@ -130,6 +146,12 @@ LogicalResult quantizeModule(ModuleOp module, StringRef method,
     releaseConstants(module);
   if (options.dryRun)
     return dryRun(module, run, data, numThreads(options));
+  if (scales) {
+    auto notes = scaleByAwq(module, run.plan(), samples, options);
+    if (failed(notes))
+      return failure();
+    run.noteScaling(std::move(*notes));
+  }
   if (!options.checkpoint.empty() && failed(resume(run, module, data)))
     return failure();
   if (samples && (options.drift || !run.isFinished()) &&

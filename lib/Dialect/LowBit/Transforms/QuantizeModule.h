@@ -10,7 +10,17 @@
 
 #include "QuantizeOptions.h"
 
+#include "quantopt/Calibration/Samples.h"
+
 namespace quantopt::lowbit {
+
+/// The samples to calibrate `entry` with, cut to the option samples; nullopt if
+/// none are wanted.
+mlir::FailureOr<std::optional<CalibrationSamples>>
+findSamples(mlir::func::FuncOp entry, const QuantizeOptions &options);
+
+/// The option threads, or one for each core.
+unsigned numThreads(const QuantizeOptions &options);
 
 /// What every quantizer pass does, under the name `method` in the report: plans
 /// which layers are taken and how; runs the calibration samples through the

@@ -22,15 +22,6 @@ using namespace mlir;
 
 namespace quantopt::lowbit {
 
-/// What makes two constants the same data: the key of a resource (its type may
-/// differ by a reshape), else the attribute.
-static Attribute dataIdentity(arith::ConstantOp constant) {
-  if (auto resource = dyn_cast<DenseResourceElementsAttr>(constant.getValue()))
-    return StringAttr::get(constant.getContext(),
-                           resource.getRawHandle().getKey());
-  return constant.getValue();
-}
-
 namespace {
 /// Sorts linears into planned and skipped.
 class Planner {

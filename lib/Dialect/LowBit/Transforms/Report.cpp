@@ -8,6 +8,7 @@
 #include "ReportPage.h"
 
 #include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/SmallSet.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Format.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -22,6 +23,17 @@ static json::Value textOrNull(StringRef text) {
   return text.empty() ? json::Value(nullptr) : json::fixUTF8(text);
 }
 
+static json::Value toJSON(const std::optional<AwqReport> &awq) {
+  if (!awq)
+    return nullptr;
+  return json::Object{{"group", awq->group},
+                      {"alpha", awq->alpha},
+                      {"uses_weights", awq->usesWeights},
+                      {"error_ratio", awq->errorRatio},
+                      {"placed", awq->placed},
+                      {"multiply", awq->isMultiply}};
+}
+
 json::Value toJSON(const LayerReport &layer) {
   return json::Object{{"name", json::fixUTF8(layer.name)},
                       {"n", layer.n},
@@ -33,6 +45,7 @@ json::Value toJSON(const LayerReport &layer) {
                       {"error_measure", layer.errorMeasure},
                       {"relative_error", layer.relativeError},
                       {"rtn_relative_error", layer.rtnRelativeError},
+                      {"awq", lowbit::toJSON(layer.awq)},
                       {"damp", layer.damp},
                       {"asymmetric_strength", layer.asymmetricStrength},
                       {"output_drift", layer.outputDrift},
@@ -103,6 +116,25 @@ void printSkipped(ArrayRef<SkippedReport> skipped, raw_ostream &os) {
   }
 }
 
+/// What became of the scales of all inputs, in one line.
+static void printScaling(ArrayRef<LayerReport> layers, raw_ostream &os) {
+  SmallSet<int64_t, 16> groups;
+  unsigned folded = 0, multiplies = 0;
+  for (const LayerReport &layer : layers) {
+    if (!layer.awq || !groups.insert(layer.awq->group).second)
+      continue;
+    if (layer.awq->isMultiply)
+      ++multiplies;
+    else if (layer.awq->alpha > 0 || layer.awq->usesWeights)
+      ++folded;
+  }
+  if (!groups.empty())
+    os << formatv(
+        "awq: {0} inputs, {1} scaled where they are computed, {2} by a "
+        "multiplication that was inserted\n",
+        groups.size(), folded, multiplies);
+}
+
 void ModelReport::print(raw_ostream &os) const {
   size_t width = 5;
   for (const LayerReport &layer : layers)
@@ -120,11 +152,15 @@ void ModelReport::print(raw_ostream &os) const {
                  layer.rtnRelativeError, ratio, layer.damp, layer.seconds);
     if (layer.deadColumns)
       os << "  " << layer.deadColumns << " dead inputs";
+    if (layer.awq)
+      os << format("  awq %.2f", layer.awq->alpha)
+         << (layer.awq->usesWeights ? "w" : "");
     if (!layer.fallback.empty())
       os << "  " << layer.fallback;
     os << "\n";
   }
   printSkipped(skipped, os);
+  printScaling(layers, os);
   os << formatv(
       "{0}: {1} layers, {2:F2} -> {3:F2} MB, {4:F3} bits per weight, {5:F1} s "
       "wall, {6:F1} s CPU, peak {7:F0} MB\n",

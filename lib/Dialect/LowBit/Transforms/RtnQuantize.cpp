@@ -36,7 +36,7 @@ struct RtnQuantizePass
 
   void runOnOperation() override {
     auto text = QuantizeOptionText::of(*this);
-    text.give(flat, importance);
+    text.give(flat, importance, scaling);
     FailureOr<QuantizeOptions> options =
         parseQuantizeOptions(text, {}, getOperation());
     if (failed(options) ||

@@ -14,7 +14,7 @@
 // RUN: not quant-opt %s --rtn-quantize="double-quant" 2>&1 | FileCheck %s --check-prefix=DOUBLE
 // DOUBLE: error: {{.*}}nested scales go with a code table only
 // RUN: not quant-opt %s --rtn-quantize="search=long" 2>&1 | FileCheck %s --check-prefix=SEARCH
-// SEARCH: error: option search=long: expected 'none', 'lsq' or 'grid'
+// SEARCH: error: option search=long: expected 'none', 'lsq', 'grid' or 'clip'
 // RUN: not quant-opt %s --rtn-quantize="skip=a(" 2>&1 | FileCheck %s --check-prefix=SKIP
 // SKIP: error: option skip=a(: not a regular expression
 // RUN: not quant-opt %s --rtn-quantize="tied=maybe" 2>&1 | FileCheck %s --check-prefix=TIED
@@ -36,7 +36,7 @@
 // RUN: not quant-opt %s --gptq-quantize="refine=many" 2>&1 | FileCheck %s --check-prefix=REFINE
 // REFINE: error: option refine=many: expected a number from 0 to 100
 // RUN: not quant-opt %s --rtn-quantize="importance=weights" 2>&1 | FileCheck %s --check-prefix=IMPORTANCE
-// IMPORTANCE: error: option importance=weights: expected 'none' or 'inputs'
+// IMPORTANCE: error: option importance=weights: expected 'none', 'inputs' or 'outputs'
 // RUN: not quant-opt %s --rtn-quantize="symmetric=perhaps" 2>&1 | FileCheck %s --check-prefix=SYMMETRIC
 // SYMMETRIC: error: option symmetric=perhaps: expected 'true' or 'false'
 // RUN: not quant-opt %s --gptq-quantize="samples=-1" 2>&1 | FileCheck %s --check-prefix=SAMPLES

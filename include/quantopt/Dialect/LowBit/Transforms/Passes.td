@@ -113,7 +113,8 @@ class QuantizePass<string arg> : Pass<arg, "::mlir::ModuleOp"> {
                 "without zero point only: the scale may be negative (true)">,
     LayerOption<"search", "search",
                 "how scales are chosen: none (from the extremes), lsq (13 "
-                "ranges, least squares), grid (25 ranges) (lsq)">,
+                "ranges, least squares), grid (25 ranges), clip (10 ranges, as "
+                "they are) (lsq)">,
   ];
   list<Option> rtnOptions = [
     LayerOption<"flat", "flat",
@@ -121,8 +122,14 @@ class QuantizePass<string arg> : Pass<arg, "::mlir::ModuleOp"> {
                 "(false)">,
     LayerOption<"importance", "importance",
                 "rounding to nearest: what the error of a weight counts when "
-                "scales are chosen: none (all the same) or inputs (the mean "
-                "square of its input on the calibration data) (none)">,
+                "scales are chosen: none (all the same), inputs (the mean "
+                "square of its input on the calibration data) or outputs (what "
+                "it does to its group's part of the output) (none)">,
+  ];
+  list<Option> scalingOptions = [
+    LayerOption<"scaling", "scaling",
+                "none, or awq: scale inputs against weights first, as "
+                "lowbit-awq-scale does (none)">,
   ];
   list<Option> gptqOptions = [
     LayerOption<"actOrder", "act-order",
@@ -203,7 +210,7 @@ def RtnQuantize : QuantizePass<"rtn-quantize"> {
     %y = lowbit.linear %x, %q {name = "fc"} : ...
     ```
   }];
-  let options = schemeOptions # rtnOptions # runOptions;
+  let options = schemeOptions # scalingOptions # rtnOptions # runOptions;
 }
 
 def Nf4Quantize : QuantizePass<"nf4-quantize"> {
@@ -253,7 +260,7 @@ def GptqQuantize : QuantizePass<"gptq-quantize"> {
     Example (test/Dialect/LowBit/Transforms/gptq-quantize.mlir): as for
     rtn-quantize; only the codes differ.
   }];
-  let options = schemeOptions # gptqOptions # runOptions;
+  let options = schemeOptions # scalingOptions # gptqOptions # runOptions;
 }
 
 def LowBitQuantize : QuantizePass<"lowbit-quantize"> {
@@ -296,7 +303,60 @@ def LowBitQuantize : QuantizePass<"lowbit-quantize"> {
            "given">,
     LayerOption<"method", "method",
                 "rtn (rounding to nearest) or gptq">,
-  ] # schemeOptions # rtnOptions # gptqOptions # runOptions;
+  ] # schemeOptions # scalingOptions # rtnOptions # gptqOptions # runOptions;
+}
+
+def LowBitAwqScale : QuantizePass<"lowbit-awq-scale"> {
+  let summary = "Scale linear layers by the magnitude of their inputs (AWQ)";
+  let description = [{
+    Float module in, float module out: it computes the same function, and
+    rounding its weights does less harm. Any quantizer may follow.
+
+    1. Finds the linears if the module is a raw import, and merges equal ops.
+    2. Runs the float module once on all calibration samples. For the linears
+       that read one input it searches scales s per channel on a grid (Lin et
+       al., arXiv:2306.00978): the mean magnitude of the input to the power of
+       0, .05, ... .95, also divided by a power of the weights' own magnitude.
+       The squared error of all their outputs decides, with weights rounded to
+       nearest by the scheme that the options give.
+    3. The columns of the weights are multiplied by s. 1/s is traced back through
+       reshapes, transposes, slices and elementwise ops to what takes it up: the
+       gain of a norm (also 1 + w), a multiplication by a constant, the rows of
+       an earlier linear with its bias; through attention too, where every head
+       has values of its own. Nobody else may read what changes.
+    4. Where nothing takes it up, a multiplication is inserted, if the scales
+       take away a tenth of the error, else the scales are dropped. The report
+       says which, as `placed`.
+
+    Example (test/Dialect/LowBit/Transforms/awq-scale.mlir):
+    ```mlir
+    %n = linalg.generic ... ins(%x, %gain) { arith.mulf }
+    %q = lowbit.linear %n, %wq {name = "q"} : ...
+    %k = lowbit.linear %n, %wk {name = "k"} : ...
+    // ==> the same ops; in %gain, %wq and %wk channel i is scaled
+    ```
+  }];
+  let options = schemeOptions # runOptions;
+}
+
+def AwqQuantize : QuantizePass<"awq-quantize"> {
+  let summary = "Quantize linear layers by AWQ on calibration data";
+  let description = [{
+    1. Scales the module as lowbit-awq-scale does.
+    2. Runs it on the calibration samples again and rounds each weight to
+       nearest, after a search of the range of each group on the inputs that the
+       quantized layers before it produce. The error of the group's part of the
+       output decides (`importance=outputs` if not given). `search=clip` is the
+       clipping of the paper; lsq and grid try narrower ranges too, and fit the
+       scale to the codes.
+
+    Other quantizers do the first step too if they get `scaling=awq`. A dry run
+    does not, and its estimate of the time leaves it out.
+
+    Example (test/Dialect/LowBit/Transforms/awq-quantize.mlir): as for
+    rtn-quantize; only the codes differ.
+  }];
+  let options = schemeOptions # rtnOptions # runOptions;
 }
 
 def LowBitToLinalg : Pass<"lowbit-to-linalg", "::mlir::ModuleOp"> {

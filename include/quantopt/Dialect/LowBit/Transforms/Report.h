@@ -16,6 +16,20 @@
 
 namespace quantopt::lowbit {
 
+/// How the input of a layer was scaled (AWQ). Layers that read one input share
+/// it.
+struct AwqReport {
+  int64_t group = 0;        ///< which input, from 0
+  double alpha = 0;         ///< exponent of the inputs' magnitude
+  bool usesWeights = false; ///< whether the weights' magnitude counted too
+  /// Squared output error of all that share it, rounded to nearest, with the
+  /// scales over without them.
+  double errorRatio = 1;
+  /// What took the inverse scales, or why there are none.
+  std::string placed;
+  bool isMultiply = false; ///< whether that is an op that was inserted
+};
+
 /// One quantized layer.
 struct LayerReport {
   std::string name;
@@ -38,6 +52,7 @@ struct LayerReport {
   /// the float model, where both ran.
   std::optional<double> outputDrift;
   int64_t deadColumns = 0;
+  std::optional<AwqReport> awq;
   std::string fallback; ///< empty, or why the codes are not the method's own
   std::string sharesWeightOf; ///< the layer that stores it, or empty
   double seconds = 0;

@@ -1,0 +1,240 @@
+//===- AwqScaling.cpp - Scale the inputs of linears -----------------------===//
+//
+// Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "AwqScaling.h"
+
+#include "AwqFold.h"
+#include "InputRows.h"
+#include "QuantizeModule.h"
+
+#include "quantopt/Calibration/Calibrate.h"
+#include "quantopt/Dialect/LowBit/IR/BlobData.h"
+#include "quantopt/Quantize/Awq.h"
+#include "quantopt/Runtime/Multiply.h"
+#include "quantopt/Runtime/Pages.h"
+
+#include "mlir/IR/Dominance.h"
+#include "mlir/IR/PatternMatch.h"
+#include "mlir/Transforms/CSE.h"
+
+using namespace mlir;
+
+namespace quantopt::lowbit {
+
+/// An op that multiplies the input costs time at every run: it has to take away
+/// at least this part of the error.
+static constexpr double kLeastGainOfMultiply = 0.1;
+
+namespace {
+/// A float weight in the type and the place it is stored in; a splat or badly
+/// aligned data as a copy.
+struct StoredWeight {
+  MatrixRef matrix;
+  std::vector<char> copy;
+};
+} // namespace
+
+static FailureOr<StoredWeight> findWeight(LinearOp linear) {
+  auto constant = linear.getWeight().getDefiningOp<arith::ConstantOp>();
+  auto attr = cast<ElementsAttr>(constant.getValue());
+  FailureOr<ArrayRef<char>> bytes = getRawBytes(attr, [&] {
+    return linear.emitError("weight of layer '") << linear.getName() << "': ";
+  });
+  if (failed(bytes))
+    return failure();
+  StoredWeight weight;
+  FloatKind kind = *getFloatKind(attr.getElementType());
+  weight.matrix = {bytes->data(), linear.getN(), linear.getK(), kind};
+  size_t size = linear.getN() * linear.getK() * byteWidth(kind);
+  if (bytes->size() < size ||
+      !llvm::isAddrAligned(llvm::Align(byteWidth(kind)), bytes->data())) {
+    while (weight.copy.size() < size)
+      llvm::append_range(weight.copy, *bytes);
+    weight.matrix.data = weight.copy.data();
+  }
+  return weight;
+}
+
+namespace {
+/// Linears that read one input, with what was found for them.
+struct ScaledGroup {
+  SmallVector<unsigned> layers;
+  AwqScales scales;
+};
+
+/// Searches scales where the samples of the float model stand.
+class AwqClient : public CalibrationClient {
+public:
+  AwqClient(const QuantizePlan &plan, const ConstantReaders &readers,
+            ProgressStyle style)
+      : plan(plan), readers(readers),
+        progress(style, llvm::errs(), cost(plan)) {}
+
+  /// Finds the data of all weights.
+  LogicalResult open() {
+    for (const PlannedLayer &layer : plan.layers) {
+      FailureOr<StoredWeight> weight = findWeight(layer.linear);
+      if (failed(weight))
+        return failure();
+      weights.push_back(std::move(*weight));
+    }
+    return success();
+  }
+
+  LogicalResult observe(ArrayRef<unsigned> layers,
+                        const GroupInputs &group) override;
+
+  void multiply(unsigned layer, MatrixRef x, MutableMatrixRef y) override {
+    multiplyTransposed(x, weights[layer].matrix, y);
+  }
+
+  void finish() { progress.finish(); }
+
+  /// In the order in which samples met them.
+  std::vector<ScaledGroup> groups;
+
+private:
+  static double cost(const QuantizePlan &plan) {
+    double total = 0;
+    for (const PlannedLayer &layer : plan.layers)
+      total += static_cast<double>(layer.n) * layer.k;
+    return total;
+  }
+  bool mayScale(unsigned layer) const {
+    const PlannedLayer &planned = plan.layers[layer];
+    LinearOp linear = planned.linear;
+    // What experts read, others do too: each would need a product of its own.
+    return planned.spec.scaling == Scaling::Awq && !linear.isRouted() &&
+           readers.isOwn(linear);
+  }
+
+  const QuantizePlan &plan;
+  const ConstantReaders &readers;
+  Progress progress;
+  std::vector<StoredWeight> weights;
+};
+} // namespace
+
+LogicalResult AwqClient::observe(ArrayRef<unsigned> layers,
+                                 const GroupInputs &inputs) {
+  ScaledGroup group = {llvm::to_vector(layers), {}};
+  // One input cannot be scaled for some of its readers only.
+  if (llvm::all_of(layers, [&](unsigned layer) { return mayScale(layer); })) {
+    int64_t k = inputs.inputs[0].cols;
+    InputRows rows(inputs.inputs);
+    HessianAccumulator accumulator(k);
+    accumulator.add(rows.get());
+    std::vector<float> hessian = accumulator.take();
+    std::vector<float> magnitude = meanMagnitudes(rows.get(), k);
+    std::vector<WeightValues> values;
+    std::vector<AwqWeight> members;
+    for (unsigned layer : layers) {
+      const PlannedLayer &planned = plan.layers[layer];
+      FailureOr<WeightValues> weight = readWeight(planned.linear);
+      if (failed(weight))
+        return failure();
+      values.push_back(std::move(*weight));
+      members.push_back({values.back().values,
+                         planned.n,
+                         planned.spec.scheme,
+                         {SearchKind::None, planned.spec.search.fullRange}});
+    }
+    group.scales = searchAwqScales(members, k, {hessian, magnitude});
+    if (!group.scales.error.empty()) {
+      const PlannedLayer &first = plan.layers[layers[0]];
+      return LinearOp(first.linear)->emitError("layer '")
+             << first.name << "': " << group.scales.error
+             << " - mend the model, or leave the layer out with option skip";
+    }
+    groups.push_back(std::move(group));
+  }
+  for (unsigned layer : layers) {
+    const PlannedLayer &planned = plan.layers[layer];
+    progress.advance(planned.name, static_cast<double>(planned.n) * planned.k);
+  }
+  return success();
+}
+
+void mergeEqualOps(func::FuncOp entry) {
+  IRRewriter rewriter(entry.getContext());
+  DominanceInfo dominance;
+  eliminateCommonSubExpressions(rewriter, dominance, entry);
+}
+
+/// Folds the scales of `group` into the graph, or drops them; says which in
+/// `note`.
+static LogicalResult place(const ScaledGroup &group, ArrayRef<LinearOp> linears,
+                           const ConstantReaders &readers,
+                           WeightFactorMap &weights, LayerScaling &note) {
+  const AwqScales &scales = group.scales;
+  if (!scales.isScaled())
+    return success();
+  AwqReport &report = *note.report;
+  double errorRatio = scales.objective / scales.plainObjective;
+  std::vector<float> inverses;
+  for (float scale : scales.scales)
+    inverses.push_back(1.0f / scale);
+  std::string why;
+  FailureOr<Fold> fold = findFold(linears, readers, why);
+  if (failed(fold) && errorRatio > 1 - kLeastGainOfMultiply) {
+    report.placed = "dropped: " + why;
+    return success();
+  }
+  if (succeeded(fold)) {
+    report.placed = fold->describe();
+    if (failed(applyFold(*fold, inverses, weights)))
+      return failure();
+  } else {
+    report.placed = "an inserted multiplication (" + why + ")";
+    report.isMultiply = true;
+    insertMultiply(linears, inverses);
+  }
+  report.alpha = scales.alpha;
+  report.usesWeights = scales.usesWeights;
+  report.errorRatio = errorRatio;
+  note.columns = scales.scales;
+  for (LinearOp linear : linears)
+    weights[linear].columns = scales.scales;
+  return success();
+}
+
+FailureOr<std::vector<LayerScaling>>
+scaleByAwq(ModuleOp module, const QuantizePlan &plan,
+           const std::optional<CalibrationSamples> &samples,
+           const QuantizeOptions &options) {
+  if (!samples)
+    return module.emitError("option calibration=none: scales of awq are chosen "
+                            "by the inputs of layers - give calibration "
+                            "samples, or scaling=none");
+  ConstantReaders readers(module);
+  AwqClient client(plan, readers, options.progress);
+  SmallVector<LinearOp> linears = linearsOf(plan);
+  if (failed(client.open()) ||
+      failed(calibrate(module, options.entry, linears, *samples,
+                       numThreads(options), client)))
+    return failure();
+  client.finish();
+  std::vector<LayerScaling> notes(linears.size());
+  WeightFactorMap weights;
+  for (const ScaledGroup &group : client.groups) {
+    SmallVector<LinearOp> members;
+    for (unsigned layer : group.layers)
+      members.push_back(linears[layer]);
+    LayerScaling note;
+    note.report.emplace().group = &group - client.groups.data();
+    if (failed(place(group, members, readers, weights, note)))
+      return failure();
+    for (unsigned layer : group.layers)
+      notes[layer] = note;
+  }
+  for (auto &[linear, factors] : weights)
+    if (failed(applyFactors(cast<LinearOp>(linear), factors)))
+      return failure();
+  return notes;
+}
+
+} // namespace quantopt::lowbit

@@ -1,0 +1,31 @@
+// RUN: quant-opt %s --lowbit-awq-scale="bits=3 group-size=4 progress=none report=%t.json" | FileCheck %s
+// RUN: FileCheck %s --check-prefix=JSON < %t.json
+
+// The rows of the linear before and its bias take the inverse scales: a factor
+// goes through max(x, 0). An argument takes none.
+// CHECK-NOT: dense_resource<down.input_factors>
+// JSON: "multiply": true
+// JSON: "placed": "an inserted multiplication (it is an argument)"
+// JSON: "name": "up"
+// JSON: "multiply": false
+// JSON: "placed": "a constant, up"
+// JSON: "name": "down"
+
+#rows = affine_map<(i, j) -> (i, j)>
+#columns = affine_map<(i, j) -> (j)>
+func.func @main(%x: tensor<4x8xf32> {lowbit.calibration = dense<[[[-0.7, -0.2, 1.7, 0.7, -1.6, -0.0, -0.6, 0.1], [-1.6, 0.2, 0.2, 1.6, 0.3, 0.5, -1.5, 2.3], [-1.9, 1.1, -0.3, -0.9, -0.7, -0.7, 0.4, -0.1], [1.5, -1.8, -0.0, -0.9, 0.8, -2.1, -0.3, 0.2]]]> : tensor<1x4x8xf32>}) -> tensor<4x3xf32> {
+  %wu = arith.constant dense<[[0.0, 0.3, -0.3, -0.9, -0.5, -1.0, 0.1, 1.3], [-3.0, -3.6, 3.0, 2.4, 0.6, -5.4, -0.0, 4.2], [-1.3, -0.5, -1.9, -1.3, -1.8, -0.2, -1.3, 0.3], [0.2, -0.2, -2.5, -0.5, -0.0, 0.1, -1.5, -0.5], [-1.0, -0.8, 1.1, -0.8, -0.0, 0.9, -0.6, -0.1], [0.1, 0.1, -1.2, 0.1, 1.4, -1.5, 0.9, 0.1], [-0.6, 2.0, 0.8, -1.2, 0.1, 0.6, -0.2, 0.7], [-0.1, 0.7, 1.4, -0.7, 0.2, -0.5, 0.1, -1.2]]> : tensor<8x8xf32>
+  %b = arith.constant dense<[-1.7, -1.3, -1.4, -0.4, -2.3, -0.2, -1.0, 0.9]> : tensor<8xf32>
+  %wd = arith.constant dense<[[-0.8, 0.2, -1.7, 0.7, 1.1, -0.5, 0.4, 0.3], [-0.4, -0.9, -2.0, 1.4, -0.0, 2.5, 0.8, 0.3], [-0.7, 1.4, -0.5, 1.6, -0.4, 0.2, -1.5, 2.3]]> : tensor<3x8xf32>
+  %u = lowbit.linear %x, %wu {name = "up"} : (tensor<4x8xf32>, tensor<8x8xf32>) -> tensor<4x8xf32>
+  %e = tensor.empty() : tensor<4x8xf32>
+  %r = linalg.generic {indexing_maps = [#rows, #columns, #rows], iterator_types = ["parallel", "parallel"]} ins(%u, %b : tensor<4x8xf32>, tensor<8xf32>) outs(%e : tensor<4x8xf32>) {
+  ^bb0(%v: f32, %add: f32, %out: f32):
+    %zero = arith.constant 0.0 : f32
+    %sum = arith.addf %v, %add : f32
+    %y = arith.maximumf %sum, %zero : f32
+    linalg.yield %y : f32
+  } -> tensor<4x8xf32>
+  %y = lowbit.linear %r, %wd {name = "down"} : (tensor<4x8xf32>, tensor<3x8xf32>) -> tensor<4x3xf32>
+  return %y : tensor<4x3xf32>
+}
