@@ -326,7 +326,8 @@ def LowBitAwqScale : QuantizePass<"lowbit-awq-scale"> {
        has values of its own. Nobody else may read what changes.
     4. Where nothing takes it up, a multiplication is inserted, if the scales
        take away a tenth of the error, else the scales are dropped. The report
-       says which, as `placed`.
+       says which, as `placed`. Experts, and layers whose weight is used
+       elsewhere too, are left as they are.
 
     Example (test/Dialect/LowBit/Transforms/awq-scale.mlir):
     ```mlir
