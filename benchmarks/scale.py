@@ -279,7 +279,8 @@ def section(rows: dict[str, dict] | None = None, shape: Shape = MEASURED,
                       f"{sum(size.values()) / 1e9:.1f}",
                       ", ".join(f"{key} {value / 1e9:.1f}" for key, value in size.items()),
                       f"{model.attention_bytes(length) / 1e9:.1f}"])  # fmt: skip
-    estimate = sum(shape.bytes(tokens, length).values()) / 1e6
+    size = shape.bytes(tokens, length)
+    estimate = (sum(size.values()) - size["residual"]) / 1e6
     text += [
         "Whole models, on paper: each part grows with its count of multiplications (the solve with "
         "the cube of K, the others with its square) and with the blocks; more cores shorten all but "
@@ -287,8 +288,9 @@ def section(rows: dict[str, dict] | None = None, shape: Shape = MEASURED,
         "many cores the forward pass needs more samples). Memory is one block's, whatever the "
         "number of blocks but for what is quantized already. It is widest where H of down_proj is "
         "factorised: the sum of what is listed, weights and samples being mapped from their files; "
-        f"for the block above {estimate:.0f} MB, where {rows[PARTS[0]]['cost']['peak_mb']:.0f} MB "
-        "were measured for the whole process, program included. Attention with its scores written "
+        f"for the block above {estimate:.0f} MB, as in the last block nobody waits for the residual, "
+        f"where {rows[PARTS[0]]['cost']['peak_mb']:.0f} MB were measured for the whole process, "
+        "program included. Attention with its scores written "
         "out, as this graph has it, needs the last column for each thread, so with many cores it "
         "is what takes most.",
         table(["model", "blocks", *(f"hours, {cores} cores" for cores in CORES), "GB", "of which",
