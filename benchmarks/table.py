@@ -56,6 +56,7 @@ METHODS = [
     Method("AWQ", "awq-quantize group-size={group}"),
     Method("plain GPTQ", "gptq-quantize group-size={group} search=none"),
     Method("GPTQ", "gptq-quantize group-size={group}"),
+    Method("AWQ, then GPTQ", "gptq-quantize scaling=awq group-size={group}"),
     Method("fast", "lowbit-quantize preset=fast zero=integer group-size={group}"),
     Method("balanced", "lowbit-quantize preset=balanced zero=integer group-size={group}"),
     Method("best", "lowbit-quantize preset=best zero=integer group-size={group}"),
