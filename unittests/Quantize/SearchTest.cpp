@@ -58,6 +58,88 @@ TEST(RoundToNearest, EveryCodeIsTheNearest) {
   }
 }
 
+/// The error of columns [begin, end) of row `row`: e H e^T, of the diagonal
+/// alone if `hessian` is empty.
+double groupError(const QuantizedMatrix &q, std::span<const float> w,
+                  int64_t row, int64_t begin, int64_t end,
+                  std::span<const float> importance,
+                  std::span<const float> hessian) {
+  int64_t k = q.k;
+  auto error = [&](int64_t j) {
+    return double(slowValue(q, row, j, q.codes[row * k + j])) - w[row * k + j];
+  };
+  double sum = 0;
+  for (int64_t i = begin; i < end; ++i) {
+    sum += hessian.empty() ? importance[i] * error(i) * error(i) : 0;
+    for (int64_t j = begin; j < end && !hessian.empty(); ++j)
+      sum += error(i) * hessian[i * k + j] * error(j);
+  }
+  return sum;
+}
+
+TEST(Search, ClipTakesTheBestCutOfEachGroup) {
+  std::mt19937 engine(12);
+  int cut = 0;
+  for (int trial = 0; trial < 300; ++trial) {
+    Scheme scheme = anyScheme(engine);
+    if (scheme.nesting != Nesting::None ||
+        scheme.granularity == Granularity::Tensor ||
+        scheme.granularity == Granularity::Flat)
+      continue;
+    int64_t n = 2, k = 1 + engine() % 40, rows = 60;
+    std::vector<float> w = randomFloats(n * k, trial);
+    for (float &value : w)
+      value *= value * value; // a few far larger than the others
+    bool outputs = trial % 2;
+    std::vector<float> x = randomFloats(rows * k, 1000 + trial);
+    for (int64_t i = 0; i < rows; ++i)
+      for (int64_t j = 1; j < k; ++j)
+        x[i * k + j] += x[i * k + j - 1]; // columns that hang together
+    std::vector<float> hessian(k * k, 0.0f), importance(k);
+    for (int64_t i = 0; i < k; ++i)
+      for (int64_t j = 0; j < k; ++j)
+        for (int64_t row = 0; row < rows; ++row)
+          hessian[i * k + j] += x[row * k + i] * x[row * k + j] / rows;
+    for (int64_t i = 0; i < k; ++i)
+      importance[i] = hessian[i * k + i];
+    if (!outputs)
+      hessian.clear();
+
+    bool fullRange = trial % 3 == 0;
+    auto found = quantizeRoundToNearest(
+        w, n, k, scheme, {SearchKind::Clip, fullRange}, importance, hessian);
+    ASSERT_EQ(verify(found), "");
+    int64_t length = scheme.groupLength(k);
+    for (int64_t begin = 0; begin < k; begin += length)
+      for (int64_t row = 0; row < n; ++row) {
+        int64_t end = std::min(k, begin + length);
+        float most = 0;
+        for (int64_t j = begin; j < end; ++j)
+          most = std::max(most, std::fabs(w[row * k + j]));
+        double best = std::numeric_limits<double>::infinity(), whole = 0;
+        for (int step = 0; step < 10; ++step) {
+          std::vector<float> clipped = w;
+          float limit = most * static_cast<float>(1 - step * 0.05);
+          for (int64_t j = begin; j < end; ++j)
+            clipped[row * k + j] =
+                std::clamp(clipped[row * k + j], -limit, limit);
+          auto q = quantizeWithParameters(
+              w, n, k, scheme,
+              fitParameters(clipped, n, k, scheme,
+                            {SearchKind::None, fullRange}));
+          double error = groupError(q, w, row, begin, end, importance, hessian);
+          best = std::min(best, error);
+          whole = step == 0 ? error : whole;
+        }
+        double error =
+            groupError(found, w, row, begin, end, importance, hessian);
+        EXPECT_NEAR(error, best, 1e-4 * best + 1e-9) << "trial " << trial;
+        cut += best < 0.99 * whole;
+      }
+  }
+  EXPECT_GT(cut, 50); // or the test says nothing
+}
+
 TEST(RoundToNearest, ParametersWithoutSearch) {
   Scheme scheme;
   scheme.scaleType = ScaleKind::F32;
