@@ -7,7 +7,7 @@ from __future__ import annotations
 import scale
 from measure import ROOT, stored
 from subjects import SUBJECTS
-from table import GOALS, METHODS, ORDERING, PEERS, RATIOS
+from table import GOALS, METHODS, ORDERING, PEERS, PRESETS, RATIOS
 
 PAGE = ROOT / "docs" / "results.md"
 INTRODUCTION = """\
@@ -122,6 +122,24 @@ def goals() -> str | None:
     return table(headings, lines) if lines else None
 
 
+def presets() -> list[str]:
+    """What each preset gains over rounding and over plain GPTQ, and what it costs."""
+    lines = []
+    for name, subject in SUBJECTS.items():
+        rows = rows_of(name)
+        if not {"RTN", "plain GPTQ", *PRESETS} <= rows.keys():
+            continue
+        errors = {row: rows[row]["quality"][subject.judge] for row in rows}
+        for row in PRESETS:
+            lines.append([
+                name, row, f"{errors[row]:.4g}", f"{errors[row] / errors['RTN']:.2f}",
+                f"{errors[row] / errors['plain GPTQ']:.2f}", f"{rows[row]['cost']['cpu']:.1f}",
+                f"{rows[row]['cost']['cpu'] / rows['plain GPTQ']['cost']['cpu']:.2f}"])  # fmt: skip
+    headings = ["model", "preset", "KL divergence or output error", "over RTN's", "over plain GPTQ's",
+                "CPU s", "over plain GPTQ's"]  # fmt: skip
+    return ["## What the presets gain and cost", table(headings, lines)] if lines else []
+
+
 def forward() -> list[str]:
     rows = stored("torch")["rows"]
     if not rows:
@@ -143,6 +161,7 @@ def text() -> str:
         if rows:
             parts += [f"## {subject.title}", f"{subject.about} {machines(rows.values())}",
                       quality_table(name)]  # fmt: skip
+    parts += presets()
     goal_table = goals()
     if goal_table:
         parts += ["## Goals", goal_table]

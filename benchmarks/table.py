@@ -144,6 +144,8 @@ GOALS = [
     Goal("peak MB", "smollm2", "GPTQ", "cost.peak_mb", 1200),
 ]  # fmt: skip
 
+PRESETS = ["fast", "balanced", "best"]
+
 # On every model each of these is better than the one after it (the first two may be equal).
 ORDERING = ["best", "balanced", "plain GPTQ", "RTN"]
 
