@@ -23,6 +23,7 @@
 #include "mlir/Transforms/RegionUtils.h"
 #include "llvm/ADT/StringSet.h"
 
+#include <cstring>
 #include <omp.h>
 #include <thread>
 
@@ -243,28 +244,62 @@ bool Calibration::conduct() {
   }) && ranAll;
 }
 
+/// The input of the float model in the rows that `quantized` brings to an
+/// expert. A row that the float model sends elsewhere, or all of them without
+/// `floats`, is taken to be as in the quantized model: nothing is known of how
+/// far it has drifted, so nothing is made up for.
+static std::vector<char> alignRows(const Standing &quantized,
+                                   const Standing *floats) {
+  const MatrixRef &input = quantized.input;
+  int64_t width = input.cols * byteWidth(input.kind);
+  const char *data = static_cast<const char *>(input.data);
+  std::vector<char> aligned(data, data + input.rows * width);
+  if (!floats)
+    return aligned;
+  data = static_cast<const char *>(floats->input.data);
+  for (auto [at, row] : llvm::enumerate(floats->rows)) {
+    auto same = llvm::lower_bound(quantized.rows, row);
+    if (same != quantized.rows.end() && *same == row)
+      std::memcpy(aligned.data() + (same - quantized.rows.begin()) * width,
+                  data + at * width, width);
+  }
+  return aligned;
+}
+
 bool Calibration::serve(unsigned group, ArrayRef<unsigned> present) {
-  // The float stream comes second in the list, if all of it is there.
+  // The float stream comes second in the list.
   size_t count =
       llvm::partition_point(present, [&](unsigned i) { return !isFloat(i); }) -
       present.begin();
-  bool paired = present.size() == 2 * count;
-  for (size_t i = 0; paired && i < count; ++i)
-    paired = present[count + i] == present[i] + samples.count &&
-             standing[present[count + i]].matches(standing[present[i]]);
-  std::vector<MatrixRef> inputs, residuals;
-  for (unsigned thread : present.take_front(paired ? 2 * count : count)) {
-    inputs.push_back(standing[thread].input);
-    if (paired && standing[thread].residual.data)
-      residuals.push_back(standing[thread].residual);
+  std::vector<MatrixRef> inputs, floats, residuals, floatResiduals;
+  std::vector<std::vector<char>> copies; // alive until the group is served
+  for (unsigned thread : present.take_front(count)) {
+    const Standing &own = standing[thread];
+    inputs.push_back(own.input);
+    if (own.residual.data)
+      residuals.push_back(own.residual);
+    const Standing *other =
+        llvm::is_contained(present.drop_front(count), thread + samples.count)
+            ? &standing[thread + samples.count]
+            : nullptr;
+    if (other && own.matches(*other)) {
+      floats.push_back(other->input);
+      if (other->residual.data)
+        floatResiduals.push_back(other->residual);
+    } else if (followers && !own.rows.empty()) {
+      copies.push_back(alignRows(own, other));
+      floats.push_back(own.input);
+      floats.back().data = copies.back().data();
+    }
   }
-  auto half = [&](ArrayRef<MatrixRef> all, bool floats) {
-    return all.empty() ? all : all.slice(floats ? count : 0, count);
-  };
-  GroupInputs brought = {
-      half(inputs, false), {}, half(residuals, false), half(residuals, true)};
-  if (paired)
-    brought.floatInputs = half(inputs, true);
+  GroupInputs brought = {inputs, {}, {}, {}};
+  if (floats.size() == count) {
+    brought.floatInputs = floats;
+    if (floatResiduals.size() == count) {
+      brought.residuals = residuals;
+      brought.floatResiduals = floatResiduals;
+    }
+  }
   return succeeded(client.observe(observed.groups[group], brought));
 }
 

@@ -419,7 +419,7 @@ def test_an_expert_makes_up_for_the_drift_of_its_tokens(tmp_path):
         assert layers[name]["output_drift"] == pytest.approx((drift**2).sum() / size, rel=1e-3)
 
 
-def test_rows_that_go_elsewhere_in_the_float_model_are_not_paired(tmp_path):
+def test_rows_that_go_elsewhere_in_the_float_model_count_as_they_are(tmp_path):
     """The experts get the result of a linear, whose sign says which: as many in both models."""
     rng = np.random.default_rng(8)
     weights = {"first": random(rng, HIDDEN, K) / 8, "up": random(rng, 2, N, HIDDEN) / 8}
@@ -458,14 +458,11 @@ def test_rows_that_go_elsewhere_in_the_float_model_are_not_paired(tmp_path):
     quantized, floats = x @ read["first"].dequantized().T, x @ weights["first"].T
     assert ((quantized[..., 0] > 0) != (floats[..., 0] > 0)).any()
     for e in range(2):
-        mine = (quantized[..., 0] > 0) == e
+        mine, theirs = (quantized[..., 0] > 0) == e, (floats[..., 0] > 0) == e
+        paired = np.where((mine & theirs)[..., None], floats, quantized)
+        asked, _ = target("on", weights["up"][e], (quantized[mine], paired[mine]))
         name = f"up.{e}"
-        assert layers[name]["asymmetric_strength"] is None
+        assert layers[name]["asymmetric_strength"] == 1
         _check_expert(
-            name,
-            read[name],
-            layers[name],
-            weights["up"][e],
-            quantized[mine],
-            Scheme(2, 16, "integer"),
+            name, read[name], layers[name], asked, quantized[mine], Scheme(2, 16, "integer")
         )

@@ -20,7 +20,8 @@ struct GroupInputs {
   /// The inputs, given the weights that the client has put before them.
   llvm::ArrayRef<MatrixRef> inputs;
   /// The inputs of the float stream; empty where it is not asked for, or where
-  /// a sample took another way in it or sent other rows to an expert.
+  /// a sample took another way in it. Rows that it did not send to the same
+  /// expert are those of `inputs`.
   llvm::ArrayRef<MatrixRef> floatInputs;
   /// The values that the result of the only linear of the group is going to be
   /// added to (a residual connection), in both streams; empty where there are
