@@ -270,7 +270,7 @@ def LowBitQuantize : QuantizePass<"lowbit-quantize"> {
     options say nothing comes from `preset`:
 
     - `fast`: rounding to nearest, scales searched by least squares and weighted
-      by the inputs of a few samples; without data, not weighted.
+      by the inputs of one sample; without data, not weighted.
     - `balanced`: GPTQ on all samples, with a wider search, damping by their
       number, tokens of great size held back and a round of refinement.
     - `best`: the same with two rounds, and with the float model run beside, so
