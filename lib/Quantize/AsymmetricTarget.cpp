@@ -52,6 +52,8 @@ void DriftAccumulator::add(const StreamRows &values,
   std::vector<float> drift;
   for (size_t sample = 0; sample < inputs.size(); ++sample) {
     int64_t rows = inputs[sample].rows;
+    if (rows == 0)
+      continue; // may have no data to point into
     const float *floats = values.floats[sample].data;
     const float *quantized = values.quantized[sample].data;
     const float *weights = inputs[sample].weights;

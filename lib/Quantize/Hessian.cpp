@@ -65,6 +65,8 @@ void HessianAccumulator::add(std::span<const RowBlock> samples) {
     float *to = sum.data() + row * k + column;
     std::vector<float> buffer;
     for (const RowBlock &sample : samples) {
+      if (sample.rows == 0)
+        continue; // may have no data to point into
       // On the diagonal half of the products would be of no use.
       if (row == column)
         addSquare(width, sample.rows,
