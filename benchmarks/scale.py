@@ -241,8 +241,7 @@ def section(rows: dict[str, dict] | None = None, shape: Shape = MEASURED,
         "## Scale: one block of Llama-7B's shapes",
         f"{shape.hidden} and {shape.intermediate}, random weights ({weights['bf16']:.0f} MB in "
         f"bf16), {samples} samples of {length} tokens with outlier channels; benchmarks/scale.py. "
-        "Weights and activations are bf16, as models of this size are published; one run in f32 "
-        "shows what that would hold. "
+        "Weights and activations are bf16, as models of this size are published. "
         + machines(rows.values(), column=False),
         table(["run", "graph", "samples", "threads", "wall s", "CPU s", "peak MB",
                "less the weights"], lines),
