@@ -33,6 +33,10 @@ namespace quantopt {
 
 CalibrationClient::~CalibrationClient() = default;
 
+void CalibrationClient::multiply(unsigned, MatrixRef, MutableMatrixRef) {
+  llvm_unreachable("a client that changes weights multiplies with them");
+}
+
 bool isReshape(Operation *op) {
   return isa<tensor::CollapseShapeOp, tensor::ExpandShapeOp>(op);
 }
@@ -206,7 +210,8 @@ public:
       if (!calibration.rendezvous.meet(groupOf[call.id], thread))
         return "calibration was stopped";
     }
-    if (!isObserved || calibration.isFloat(thread))
+    if (!isObserved || calibration.isFloat(thread) ||
+        calibration.client.keepsWeights())
       return calibration.compiled.ownWeights().run(call);
     calibration.client.multiply(call.id, call.x, call.y);
     return "";
@@ -313,7 +318,7 @@ LogicalResult calibrate(ModuleOp module, StringRef entry,
       CompiledModule::compile(*observed.module, entry);
   if (failed(compiled))
     return failure();
-  if (paired)
+  if (paired || client.keepsWeights())
     for (auto [i, linear] : llvm::enumerate(linears))
       if (failed((*compiled)->addOwnWeight(i, linear)))
         return failure();

@@ -46,6 +46,10 @@ public:
   /// the float weights of the module.
   virtual bool wantsFloatStream() const { return false; }
 
+  /// Whether the samples go on with the float weights of the module. Then
+  /// multiply() is never called.
+  virtual bool keepsWeights() const { return false; }
+
   /// All samples stand at `linears`. Called once per group, on the thread that
   /// called calibrate(), before any multiply() of its members. A failure, which
   /// it has reported, stops the run.
@@ -54,7 +58,7 @@ public:
 
   /// y = x * W^T with what the linear's weight is now. Called from several
   /// threads at once.
-  virtual void multiply(unsigned linear, MatrixRef x, MutableMatrixRef y) = 0;
+  virtual void multiply(unsigned linear, MatrixRef x, MutableMatrixRef y);
 };
 
 /// Runs function `entry` of `module` once on each sample, all samples in step:

@@ -5,14 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "QuantizeModule.h"
-
-#include "quantopt/Dialect/LowBit/Transforms/Passes.h"
-#include "quantopt/Execution/CompiledModule.h"
-
-#include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/Linalg/IR/Linalg.h"
-#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "QuantizerPass.h"
 
 namespace quantopt::lowbit {
 #define GEN_PASS_DEF_AWQQUANTIZE
@@ -25,26 +18,16 @@ using namespace quantopt::lowbit;
 
 namespace {
 struct AwqQuantizePass
-    : public quantopt::lowbit::impl::AwqQuantizeBase<AwqQuantizePass> {
-  using AwqQuantizeBase::AwqQuantizeBase;
-  friend QuantizeOptionText;
-
-  void getDependentDialects(DialectRegistry &registry) const override {
-    AwqQuantizeBase::getDependentDialects(registry);
-    registerExecutionDialects(registry);
-  }
+    : QuantizerPass<quantopt::lowbit::impl::AwqQuantizeBase<AwqQuantizePass>> {
+  using QuantizerPass::QuantizerPass;
 
   void runOnOperation() override {
-    auto text = QuantizeOptionText::of(*this);
+    QuantizeOptionText text = optionText();
     text.give(importance);
     QuantizeOptions start;
     start.layer.scaling = Scaling::Awq;
     start.layer.importance = Importance::Outputs;
-    FailureOr<QuantizeOptions> options =
-        parseQuantizeOptions(text, std::move(start), getOperation());
-    if (failed(options) ||
-        failed(quantizeModule(getOperation(), getArgument(), *options)))
-      signalPassFailure();
+    quantize(text, std::move(start), getArgument());
   }
 };
 } // namespace

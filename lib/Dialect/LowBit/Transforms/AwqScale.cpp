@@ -7,15 +7,9 @@
 
 #include "AwqScaling.h"
 #include "QuantizationRun.h"
-#include "QuantizeModule.h"
+#include "QuantizerPass.h"
 
 #include "quantopt/Dialect/LowBit/IR/BlobData.h"
-#include "quantopt/Dialect/LowBit/Transforms/Passes.h"
-#include "quantopt/Execution/CompiledModule.h"
-
-#include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/Linalg/IR/Linalg.h"
-#include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 namespace quantopt::lowbit {
 #define GEN_PASS_DEF_LOWBITAWQSCALE
@@ -54,14 +48,8 @@ static ModelReport makeReport(StringRef method, const QuantizePlan &plan,
 
 namespace {
 struct AwqScalePass
-    : public quantopt::lowbit::impl::LowBitAwqScaleBase<AwqScalePass> {
-  using LowBitAwqScaleBase::LowBitAwqScaleBase;
-  friend QuantizeOptionText;
-
-  void getDependentDialects(DialectRegistry &registry) const override {
-    LowBitAwqScaleBase::getDependentDialects(registry);
-    registerExecutionDialects(registry);
-  }
+    : QuantizerPass<quantopt::lowbit::impl::LowBitAwqScaleBase<AwqScalePass>> {
+  using QuantizerPass::QuantizerPass;
 
   LogicalResult scale(const QuantizeOptions &options) {
     ModuleOp module = getOperation();
@@ -101,8 +89,8 @@ struct AwqScalePass
   void runOnOperation() override {
     QuantizeOptions start;
     start.layer.scaling = Scaling::Awq;
-    FailureOr<QuantizeOptions> options = parseQuantizeOptions(
-        QuantizeOptionText::of(*this), std::move(start), getOperation());
+    FailureOr<QuantizeOptions> options =
+        parseQuantizeOptions(optionText(), std::move(start), getOperation());
     if (failed(options) || failed(scale(*options)))
       signalPassFailure();
   }

@@ -14,7 +14,6 @@
 #include "quantopt/Calibration/Calibrate.h"
 #include "quantopt/Dialect/LowBit/IR/BlobData.h"
 #include "quantopt/Quantize/Awq.h"
-#include "quantopt/Runtime/Multiply.h"
 #include "quantopt/Runtime/Pages.h"
 
 #include "mlir/IR/Dominance.h"
@@ -28,36 +27,6 @@ namespace quantopt::lowbit {
 /// An op that multiplies the input costs time at every run: it has to take away
 /// at least this part of the error.
 static constexpr double kLeastGainOfMultiply = 0.1;
-
-namespace {
-/// A float weight in the type and the place it is stored in; a splat or badly
-/// aligned data as a copy.
-struct StoredWeight {
-  MatrixRef matrix;
-  std::vector<char> copy;
-};
-} // namespace
-
-static FailureOr<StoredWeight> findWeight(LinearOp linear) {
-  auto constant = linear.getWeight().getDefiningOp<arith::ConstantOp>();
-  auto attr = cast<ElementsAttr>(constant.getValue());
-  FailureOr<ArrayRef<char>> bytes = getRawBytes(attr, [&] {
-    return linear.emitError("weight of layer '") << linear.getName() << "': ";
-  });
-  if (failed(bytes))
-    return failure();
-  StoredWeight weight;
-  FloatKind kind = *getFloatKind(attr.getElementType());
-  weight.matrix = {bytes->data(), linear.getN(), linear.getK(), kind};
-  size_t size = linear.getN() * linear.getK() * byteWidth(kind);
-  if (bytes->size() < size ||
-      !llvm::isAddrAligned(llvm::Align(byteWidth(kind)), bytes->data())) {
-    while (weight.copy.size() < size)
-      llvm::append_range(weight.copy, *bytes);
-    weight.matrix.data = weight.copy.data();
-  }
-  return weight;
-}
 
 namespace {
 /// Linears that read one input, with what was found for them.
@@ -74,23 +43,10 @@ public:
       : plan(plan), readers(readers),
         progress(style, llvm::errs(), cost(plan)) {}
 
-  /// Finds the data of all weights.
-  LogicalResult open() {
-    for (const PlannedLayer &layer : plan.layers) {
-      FailureOr<StoredWeight> weight = findWeight(layer.linear);
-      if (failed(weight))
-        return failure();
-      weights.push_back(std::move(*weight));
-    }
-    return success();
-  }
+  bool keepsWeights() const override { return true; }
 
   LogicalResult observe(ArrayRef<unsigned> layers,
                         const GroupInputs &group) override;
-
-  void multiply(unsigned layer, MatrixRef x, MutableMatrixRef y) override {
-    multiplyTransposed(x, weights[layer].matrix, y);
-  }
 
   void finish() { progress.finish(); }
 
@@ -115,7 +71,6 @@ private:
   const QuantizePlan &plan;
   const ConstantReaders &readers;
   Progress progress;
-  std::vector<StoredWeight> weights;
 };
 } // namespace
 
@@ -125,11 +80,9 @@ LogicalResult AwqClient::observe(ArrayRef<unsigned> layers,
   // One input cannot be scaled for some of its readers only.
   if (llvm::all_of(layers, [&](unsigned layer) { return mayScale(layer); })) {
     int64_t k = inputs.inputs[0].cols;
-    InputRows rows(inputs.inputs);
-    HessianAccumulator accumulator(k);
-    accumulator.add(rows.get());
-    std::vector<float> hessian = accumulator.take();
-    std::vector<float> magnitude = meanMagnitudes(rows.get(), k);
+    std::vector<float> magnitude =
+        meanMagnitudes(InputRows(inputs.inputs).get(), k);
+    std::vector<float> hessian = secondMoments(inputs.inputs, k);
     std::vector<WeightValues> values;
     std::vector<AwqWeight> members;
     for (unsigned layer : layers) {
@@ -213,8 +166,7 @@ scaleByAwq(ModuleOp module, const QuantizePlan &plan,
   ConstantReaders readers(module);
   AwqClient client(plan, readers, options.progress);
   SmallVector<LinearOp> linears = linearsOf(plan);
-  if (failed(client.open()) ||
-      failed(calibrate(module, options.entry, linears, *samples,
+  if (failed(calibrate(module, options.entry, linears, *samples,
                        numThreads(options), client)))
     return failure();
   client.finish();

@@ -5,14 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "QuantizeModule.h"
-
-#include "quantopt/Dialect/LowBit/Transforms/Passes.h"
-#include "quantopt/Execution/CompiledModule.h"
-
-#include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/Linalg/IR/Linalg.h"
-#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "QuantizerPass.h"
 
 namespace quantopt::lowbit {
 #define GEN_PASS_DEF_GPTQQUANTIZE
@@ -25,26 +18,17 @@ using namespace quantopt::lowbit;
 
 namespace {
 struct GptqQuantizePass
-    : public quantopt::lowbit::impl::GptqQuantizeBase<GptqQuantizePass> {
-  using GptqQuantizeBase::GptqQuantizeBase;
-  friend QuantizeOptionText;
-
-  void getDependentDialects(DialectRegistry &registry) const override {
-    GptqQuantizeBase::getDependentDialects(registry);
-    registerExecutionDialects(registry);
-  }
+    : QuantizerPass<
+          quantopt::lowbit::impl::GptqQuantizeBase<GptqQuantizePass>> {
+  using QuantizerPass::QuantizerPass;
 
   void runOnOperation() override {
-    auto text = QuantizeOptionText::of(*this);
+    QuantizeOptionText text = optionText();
     text.give(scaling, actOrder, levelTokens, damp, blockSize, refine,
               asymmetric, minTokens);
     QuantizeOptions start;
     start.layer.method = Method::Gptq;
-    FailureOr<QuantizeOptions> options =
-        parseQuantizeOptions(text, std::move(start), getOperation());
-    if (failed(options) ||
-        failed(quantizeModule(getOperation(), getArgument(), *options)))
-      signalPassFailure();
+    quantize(text, std::move(start), getArgument());
   }
 };
 } // namespace

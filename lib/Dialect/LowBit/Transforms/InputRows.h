@@ -50,6 +50,16 @@ void forEachBatch(llvm::ArrayRef<MatrixRef> inputs, Use use) {
     use(InputRows(inputs.take_front(step)).get());
 }
 
+/// `rows` of `k` values with weights that level their sizes (levelingWeights),
+/// which live in `weights`; as they are if `levelTokens` is 0.
+std::vector<RowBlock> levelRows(llvm::ArrayRef<RowBlock> rows, int64_t k,
+                                double levelTokens,
+                                std::vector<std::vector<float>> &weights);
+
+/// H [k, k] of `inputs`, their rows leveled (HessianAccumulator).
+std::vector<float> secondMoments(llvm::ArrayRef<MatrixRef> inputs, int64_t k,
+                                 double levelTokens = 0);
+
 } // namespace quantopt::lowbit
 
 #endif // QUANTOPT_LIB_DIALECT_LOWBIT_TRANSFORMS_INPUTROWS_H

@@ -6,14 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Presets.h"
-#include "QuantizeModule.h"
-
-#include "quantopt/Dialect/LowBit/Transforms/Passes.h"
-#include "quantopt/Execution/CompiledModule.h"
-
-#include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/Linalg/IR/Linalg.h"
-#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "QuantizerPass.h"
 
 namespace quantopt::lowbit {
 #define GEN_PASS_DEF_LOWBITQUANTIZE
@@ -26,28 +19,19 @@ using namespace quantopt::lowbit;
 
 namespace {
 struct LowBitQuantizePass
-    : public quantopt::lowbit::impl::LowBitQuantizeBase<LowBitQuantizePass> {
-  using LowBitQuantizeBase::LowBitQuantizeBase;
-  friend QuantizeOptionText;
-
-  void getDependentDialects(DialectRegistry &registry) const override {
-    LowBitQuantizeBase::getDependentDialects(registry);
-    registerExecutionDialects(registry);
-  }
+    : QuantizerPass<
+          quantopt::lowbit::impl::LowBitQuantizeBase<LowBitQuantizePass>> {
+  using QuantizerPass::QuantizerPass;
 
   void runOnOperation() override {
-    auto text = QuantizeOptionText::of(*this);
+    QuantizeOptionText text = optionText();
     text.give(method, flat, importance, scaling, actOrder, levelTokens, damp,
               blockSize, refine, asymmetric, minTokens);
     FailureOr<QuantizeOptions> start = findPreset(preset, getOperation());
     if (failed(start))
       return signalPassFailure();
-    FailureOr<QuantizeOptions> options =
-        parseQuantizeOptions(text, std::move(*start), getOperation());
-    std::string name = (getArgument() + " preset=" + preset).str();
-    if (failed(options) ||
-        failed(quantizeModule(getOperation(), name, *options)))
-      signalPassFailure();
+    quantize(text, std::move(*start),
+             (getArgument() + " preset=" + preset).str());
   }
 };
 } // namespace

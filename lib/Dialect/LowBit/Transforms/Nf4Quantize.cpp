@@ -5,14 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "QuantizeModule.h"
-
-#include "quantopt/Dialect/LowBit/Transforms/Passes.h"
-#include "quantopt/Execution/CompiledModule.h"
-
-#include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/Linalg/IR/Linalg.h"
-#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "QuantizerPass.h"
 
 namespace quantopt::lowbit {
 #define GEN_PASS_DEF_NF4QUANTIZE
@@ -25,17 +18,11 @@ using namespace quantopt::lowbit;
 
 namespace {
 struct Nf4QuantizePass
-    : public quantopt::lowbit::impl::Nf4QuantizeBase<Nf4QuantizePass> {
-  using Nf4QuantizeBase::Nf4QuantizeBase;
-  friend QuantizeOptionText;
-
-  void getDependentDialects(DialectRegistry &registry) const override {
-    Nf4QuantizeBase::getDependentDialects(registry);
-    registerExecutionDialects(registry);
-  }
+    : QuantizerPass<quantopt::lowbit::impl::Nf4QuantizeBase<Nf4QuantizePass>> {
+  using QuantizerPass::QuantizerPass;
 
   void runOnOperation() override {
-    auto text = QuantizeOptionText::of(*this);
+    QuantizeOptionText text = optionText();
     text.give(flat, importance);
     QuantizeOptions start;
     start.layer.scheme = {4,
@@ -45,11 +32,7 @@ struct Nf4QuantizePass
                           ScaleKind::F32,
                           CodeTable::NF4};
     start.layer.search.kind = SearchKind::None;
-    FailureOr<QuantizeOptions> options =
-        parseQuantizeOptions(text, std::move(start), getOperation());
-    if (failed(options) ||
-        failed(quantizeModule(getOperation(), getArgument(), *options)))
-      signalPassFailure();
+    quantize(text, std::move(start), getArgument());
   }
 };
 } // namespace

@@ -48,18 +48,6 @@ QuantizeClient::layersToSolve(ArrayRef<unsigned> linears,
   return solved;
 }
 
-/// `rows` with weights that level their sizes, which live in `weights`.
-static std::vector<RowBlock>
-levelRows(ArrayRef<RowBlock> rows, int64_t k, double levelTokens,
-          std::vector<std::vector<float>> &weights) {
-  std::vector<RowBlock> blocks(rows.begin(), rows.end());
-  if (levelTokens > 0)
-    for (RowBlock &block : blocks)
-      block.weights =
-          weights.emplace_back(levelingWeights(block, k, levelTokens)).data();
-  return blocks;
-}
-
 FailureOr<std::optional<QuantizeClient::Targets>>
 QuantizeClient::makeTargets(ArrayRef<unsigned> layers, const GroupInputs &group,
                             double levelTokens) const {
@@ -102,16 +90,6 @@ static LogicalResult refuseInputs(const PlannedLayer &layer, StringRef error) {
          << " - look for overflow in the model on the calibration data";
 }
 
-static std::vector<float> makeHessian(ArrayRef<MatrixRef> inputs, int64_t k,
-                                      double levelTokens) {
-  HessianAccumulator accumulator(k);
-  forEachBatch(inputs, [&](ArrayRef<RowBlock> rows) {
-    std::vector<std::vector<float>> weights;
-    accumulator.add(levelRows(rows, k, levelTokens, weights));
-  });
-  return accumulator.take();
-}
-
 LogicalResult QuantizeClient::prepare(ArrayRef<unsigned> solved,
                                       const GroupInputs &group,
                                       Shared &shared) const {
@@ -130,7 +108,7 @@ LogicalResult QuantizeClient::prepare(ArrayRef<unsigned> solved,
       hessian = (*targets)->solver.takeHessian();
       shared.targets.push_back(std::move(**targets));
     } else {
-      hessian = makeHessian(group.inputs, k, level);
+      hessian = secondMoments(group.inputs, k, level);
     }
     std::vector<FactorKey> wanted;
     for (unsigned index : layers)
@@ -197,8 +175,8 @@ LogicalResult QuantizeClient::quantizeGroup(ArrayRef<unsigned> linears,
   if (std::string error = findDefect(statistics); !error.empty())
     return refuseInputs(run.plan().layers[linears[0]], error);
   if (needsMoments(linears))
-    statistics.hessian = makeHessian(group.inputs, statistics.meanSquare.size(),
-                                     /*levelTokens=*/0);
+    statistics.hessian =
+        secondMoments(group.inputs, statistics.meanSquare.size());
   std::vector<unsigned> solved = layersToSolve(linears, statistics);
   Shared shared = {std::move(statistics), {}, {}};
   if (failed(prepare(solved, group, shared)))

@@ -5,14 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "QuantizeModule.h"
-
-#include "quantopt/Dialect/LowBit/Transforms/Passes.h"
-#include "quantopt/Execution/CompiledModule.h"
-
-#include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/Linalg/IR/Linalg.h"
-#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "QuantizerPass.h"
 
 namespace quantopt::lowbit {
 #define GEN_PASS_DEF_RTNQUANTIZE
@@ -25,23 +18,13 @@ using namespace quantopt::lowbit;
 
 namespace {
 struct RtnQuantizePass
-    : public quantopt::lowbit::impl::RtnQuantizeBase<RtnQuantizePass> {
-  using RtnQuantizeBase::RtnQuantizeBase;
-  friend QuantizeOptionText;
-
-  void getDependentDialects(DialectRegistry &registry) const override {
-    RtnQuantizeBase::getDependentDialects(registry);
-    registerExecutionDialects(registry);
-  }
+    : QuantizerPass<quantopt::lowbit::impl::RtnQuantizeBase<RtnQuantizePass>> {
+  using QuantizerPass::QuantizerPass;
 
   void runOnOperation() override {
-    auto text = QuantizeOptionText::of(*this);
+    QuantizeOptionText text = optionText();
     text.give(flat, importance, scaling);
-    FailureOr<QuantizeOptions> options =
-        parseQuantizeOptions(text, {}, getOperation());
-    if (failed(options) ||
-        failed(quantizeModule(getOperation(), getArgument(), *options)))
-      signalPassFailure();
+    quantize(text, {}, getArgument());
   }
 };
 } // namespace
