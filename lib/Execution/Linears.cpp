@@ -58,7 +58,7 @@ static LogicalResult addQuantizedWeight(Compilation &compilation, int64_t id,
   auto scheme = cast<lowbit::SchemeInterface>(type.getScheme());
   WeightRows rows = [=, data = *planes](int64_t begin, int64_t end,
                                         float *out) {
-    scheme.dequantizeRows(n, k, data, begin, end, out);
+    scheme.dequantizeRows(n, k, data, type.getPlaneLayout(), begin, end, out);
   };
   compilation.weights.add(id, {n, k, std::move(rows)});
   return success();

@@ -11,8 +11,8 @@
 
 #include "quantopt/Packing/PackedMatrix.h"
 
-#include "CodeOrders.h"
-#include "quantopt/Packing/Dense.h"
+#include "Layouts.h"
+#include "quantopt/Packing/ExpandedScales.h"
 
 #include <algorithm>
 
@@ -22,15 +22,16 @@ using namespace quantopt;
 static constexpr int64_t kFloatBytes = 4;
 
 PlaneSizes quantopt::planeSizes(const Scheme &scheme, int64_t n, int64_t k,
-                                CodeOrder order) {
+                                Layout layout) {
+  const LayoutEntry &entry = layoutEntry(layout);
   int64_t rows = scheme.scaleRows(n), columns = scheme.scaleColumns(n, k);
   bool isNested = scheme.nesting != Nesting::None;
   PlaneSizes sizes;
-  sizes.codes = codeOrderEntry(order).planeBytes(n, k, scheme.bits);
-  sizes.scales =
-      rows * columns * (isNested ? 1 : bitWidth(scheme.scaleType) / 8);
+  sizes.codes = entry.codeBytes(n, k, scheme.bits);
+  sizes.scales = entry.scaleSlots(rows, columns) *
+                 (isNested ? 1 : bitWidth(scheme.scaleType) / 8);
   if (scheme.zero == ZeroKind::Integer)
-    sizes.offsets = rows * denseRowBytes(columns, scheme.bits);
+    sizes.offsets = entry.zeroBytes(rows, columns, scheme.bits);
   else if (scheme.zero == ZeroKind::Minimum)
     sizes.offsets = sizes.scales;
   sizes.nestedScales = kFloatBytes * numNested(scheme.nesting, rows * columns);
@@ -53,8 +54,12 @@ std::string quantopt::verify(const PackedMatrix &matrix) {
     return error;
   if (matrix.n < 0 || matrix.k < 0)
     return "a dimension is negative";
+  if (schemeIn(matrix.layout, matrix.scheme, matrix.n, matrix.k) !=
+      matrix.scheme)
+    return std::string("the layout ") + layoutName(matrix.layout) +
+           " does not hold this scheme";
   PlaneSizes sizes =
-      planeSizes(matrix.scheme, matrix.n, matrix.k, matrix.order);
+      planeSizes(matrix.scheme, matrix.n, matrix.k, matrix.layout);
   error = checkSize("codes", matrix.codes.size(), sizes.codes);
   if (error.empty())
     error = checkSize("scales", matrix.scales.size(), sizes.scales);
@@ -78,64 +83,96 @@ static float readFloat(ScaleKind kind, const uint8_t *plane, int64_t index) {
   return decodeFloat(kind, bits);
 }
 
+/// `values`, each at its slot of a plane of `slots`.
 static std::vector<uint8_t> writeFloats(ScaleKind kind,
-                                        std::span<const float> values) {
+                                        std::span<const float> values,
+                                        int64_t slots, auto slotOf) {
   int64_t bytes = bitWidth(kind) / 8;
-  std::vector<uint8_t> plane;
-  plane.reserve(values.size() * bytes);
-  for (float value : values) {
-    uint32_t bits = encodeFloat(kind, value);
+  std::vector<uint8_t> plane(slots * bytes);
+  for (int64_t index = 0; index < int64_t(values.size()); ++index) {
+    uint32_t bits = encodeFloat(kind, values[index]);
+    uint8_t *to = plane.data() + slotOf(index) * bytes;
     for (int64_t i = 0; i < bytes; ++i)
-      plane.push_back(static_cast<uint8_t>(bits >> (8 * i)));
+      to[i] = static_cast<uint8_t>(bits >> (8 * i));
   }
   return plane;
 }
 
-static std::vector<float> readFloats(ScaleKind kind,
-                                     std::span<const uint8_t> plane) {
-  std::vector<float> values(plane.size() / (bitWidth(kind) / 8));
-  for (size_t i = 0; i < values.size(); ++i)
-    values[i] = readFloat(kind, plane.data(), i);
-  return values;
+/// The second level of scales.
+static std::vector<uint8_t> writeFloats(std::span<const float> values) {
+  return writeFloats(ScaleKind::F32, values, values.size(),
+                     [](int64_t index) { return index; });
+}
+
+/// Where scale `index`, counted row by row, lies in its plane.
+static int64_t slotOf(const PackedMatrix &matrix, int64_t index) {
+  return layoutEntry(matrix.layout)
+      .scaleSlot(index, matrix.scheme.scaleColumns(matrix.n, matrix.k));
 }
 
 /// Scale `index`, as it is used.
 static float readScale(const PackedMatrix &matrix, int64_t index) {
   Nesting nesting = matrix.scheme.nesting;
+  int64_t slot = slotOf(matrix, index);
   if (nesting == Nesting::None)
-    return readFloat(matrix.scheme.scaleType, matrix.scales.data(), index);
+    return readFloat(matrix.scheme.scaleType, matrix.scales.data(), slot);
   int64_t nestedIndex = index / nestedLength(nesting, matrix.scales.size());
   float offset = 0;
   if (nesting == Nesting::Dynamic)
     offset = readFloat(ScaleKind::F32, matrix.nestedOffset.data(), 0);
   return nestedScale(
-      nesting, byteValues(nesting)[matrix.scales[index]],
+      nesting, byteValues(nesting)[matrix.scales[slot]],
       readFloat(ScaleKind::F32, matrix.nestedScales.data(), nestedIndex),
       offset);
 }
 
-PackedStorage quantopt::pack(const QuantizedMatrix &matrix, CodeOrder order) {
+/// The offset that stands beside scale `index`.
+static float readOffset(const PackedMatrix &matrix, int64_t index) {
   const Scheme &scheme = matrix.scheme;
-  PackedStorage result{scheme, matrix.n, matrix.k, {}, {}, {}, order};
-  result.codes.resize(planeSizes(scheme, matrix.n, matrix.k, order).codes);
-  codeOrderEntry(order).pack(matrix.codes.data(), matrix.n, matrix.k,
-                             scheme.bits, result.codes.data());
+  if (scheme.zero == ZeroKind::Symmetric)
+    return 0;
+  if (scheme.zero == ZeroKind::Minimum)
+    return readFloat(scheme.scaleType, matrix.offsets.data(),
+                     slotOf(matrix, index));
+  return layoutEntry(matrix.layout)
+      .readZero(matrix.offsets.data(), index,
+                scheme.scaleColumns(matrix.n, matrix.k), scheme.bits);
+}
+
+PackedStorage quantopt::pack(const QuantizedMatrix &matrix, Layout layout) {
+  const Scheme &scheme = matrix.scheme;
+  const LayoutEntry &entry = layoutEntry(layout);
+  int64_t n = matrix.n, k = matrix.k;
+  int64_t rows = scheme.scaleRows(n), columns = scheme.scaleColumns(n, k);
+  PlaneSizes sizes = planeSizes(scheme, n, k, layout);
+  PackedStorage result{scheme, n, k, {}, {}, {}, layout};
+  result.codes.resize(sizes.codes);
+  int64_t tiles = (n + entry.tileRows - 1) / entry.tileRows;
+#pragma omp parallel for schedule(static)
+  for (int64_t tile = 0; tile < tiles; ++tile)
+    entry.packCodes(matrix.codes.data(), n, k, scheme.bits, tile,
+                    result.codes.data());
+
+  auto write = [&](std::span<const float> values) {
+    return writeFloats(
+        scheme.scaleType, values, entry.scaleSlots(rows, columns),
+        [&](int64_t index) { return entry.scaleSlot(index, columns); });
+  };
   if (scheme.nesting == Nesting::None) {
-    result.scales = writeFloats(scheme.scaleType, matrix.scales);
+    result.scales = write(matrix.scales);
   } else {
     result.scales = matrix.nested.bytes;
-    result.nestedScales = writeFloats(ScaleKind::F32, matrix.nested.scales);
+    result.nestedScales = writeFloats(matrix.nested.scales);
   }
   if (scheme.nesting == Nesting::Dynamic)
-    result.nestedOffset =
-        writeFloats(ScaleKind::F32, {&matrix.nested.offset, 1});
+    result.nestedOffset = writeFloats({&matrix.nested.offset, 1});
   if (scheme.zero == ZeroKind::Minimum) {
-    result.offsets = writeFloats(scheme.scaleType, matrix.offsets);
+    result.offsets = write(matrix.offsets);
   } else if (scheme.zero == ZeroKind::Integer) {
     std::vector<uint8_t> zeros(matrix.offsets.begin(), matrix.offsets.end());
-    result.offsets =
-        packDense(zeros, scheme.scaleRows(matrix.n),
-                  scheme.scaleColumns(matrix.n, matrix.k), scheme.bits);
+    result.offsets.resize(sizes.offsets);
+    entry.packZeros(zeros.data(), rows, columns, scheme.bits,
+                    result.offsets.data());
   }
   return result;
 }
@@ -148,60 +185,43 @@ QuantizedMatrix quantopt::unpack(const PackedMatrix &matrix) {
   result.n = n;
   result.k = k;
   result.codes.resize(n * k);
+#pragma omp parallel for schedule(static)
   for (int64_t row = 0; row < n; ++row)
-    codeOrderEntry(matrix.order)
-        .unpack(matrix.codes.data(), n, k, scheme.bits, row, 0, k,
-                result.codes.data() + row * k);
-  if (scheme.nesting == Nesting::None) {
-    result.scales = readFloats(scheme.scaleType, matrix.scales);
-  } else {
+    layoutEntry(matrix.layout)
+        .unpackCodes(matrix.codes.data(), k, scheme.bits, row, 0, k,
+                     result.codes.data() + row * k);
+  result.scales.resize(scheme.numScales(n, k));
+  for (size_t i = 0; i < result.scales.size(); ++i)
+    result.scales[i] = readScale(matrix, i);
+  if (scheme.nesting != Nesting::None) {
     result.nested.bytes.assign(matrix.scales.begin(), matrix.scales.end());
-    result.nested.scales = readFloats(ScaleKind::F32, matrix.nestedScales);
-    result.scales.resize(matrix.scales.size());
-    for (size_t i = 0; i < result.scales.size(); ++i)
-      result.scales[i] = readScale(matrix, i);
+    result.nested.scales.resize(matrix.nestedScales.size() / kFloatBytes);
+    for (size_t i = 0; i < result.nested.scales.size(); ++i)
+      result.nested.scales[i] =
+          readFloat(ScaleKind::F32, matrix.nestedScales.data(), i);
   }
   if (scheme.nesting == Nesting::Dynamic)
     result.nested.offset =
         readFloat(ScaleKind::F32, matrix.nestedOffset.data(), 0);
-  if (scheme.zero == ZeroKind::Minimum) {
-    result.offsets = readFloats(scheme.scaleType, matrix.offsets);
-  } else if (scheme.zero == ZeroKind::Integer) {
-    std::vector<uint8_t> zeros =
-        unpackDense(matrix.offsets, scheme.scaleRows(n),
-                    scheme.scaleColumns(n, k), scheme.bits);
-    result.offsets.assign(zeros.begin(), zeros.end());
-  }
+  if (scheme.zero != ZeroKind::Symmetric)
+    result.offsets.resize(result.scales.size());
+  for (size_t i = 0; i < result.offsets.size(); ++i)
+    result.offsets[i] = readOffset(matrix, i);
   return result;
 }
 
-/// Field `column` of the densely packed row at `row`.
-static float readZero(const uint8_t *row, int64_t rowBytes, int64_t column,
-                      unsigned bits) {
-  int64_t bit = column * bits, byte = bit / 8;
-  unsigned word = row[byte];
-  if (byte + 1 < rowBytes)
-    word |= unsigned(row[byte + 1]) << 8;
-  return static_cast<float>((word >> (bit % 8)) & ((1u << bits) - 1));
-}
-
-/// The offset that stands beside scale `index`.
-static float readOffset(const PackedMatrix &matrix, int64_t index) {
-  const Scheme &scheme = matrix.scheme;
-  if (scheme.zero == ZeroKind::Symmetric)
-    return 0;
-  if (scheme.zero == ZeroKind::Minimum)
-    return readFloat(scheme.scaleType, matrix.offsets.data(), index);
-  int64_t columns = scheme.scaleColumns(matrix.n, matrix.k);
-  int64_t bytes = denseRowBytes(columns, scheme.bits);
-  return readZero(matrix.offsets.data() + index / columns * bytes, bytes,
-                  index % columns, scheme.bits);
+PackedStorage quantopt::convertLayout(const PackedMatrix &matrix,
+                                      Layout layout) {
+  QuantizedMatrix plain = unpack(matrix);
+  if (layoutEntry(layout).isExpanded)
+    plain = expandScales(std::move(plain));
+  return pack(plain, layout);
 }
 
 void quantopt::dequantizeRows(const PackedMatrix &matrix, int64_t rowBegin,
                               int64_t rowEnd, float *out) {
   const Scheme &scheme = matrix.scheme;
-  const CodeOrderEntry &order = codeOrderEntry(matrix.order);
+  const LayoutEntry &layout = layoutEntry(matrix.layout);
   int64_t k = matrix.k;
   // Codes of a stretch of columns, unpacked while they are in the first cache.
   // Groups may begin and end anywhere in it.
@@ -211,8 +231,8 @@ void quantopt::dequantizeRows(const PackedMatrix &matrix, int64_t rowBegin,
     float *target = out + (row - rowBegin) * k;
     for (int64_t first = 0; first < k; first += kStretch) {
       int64_t end = std::min(first + kStretch, k);
-      order.unpack(matrix.codes.data(), matrix.n, k, scheme.bits, row, first,
-                   end - first, codes);
+      layout.unpackCodes(matrix.codes.data(), k, scheme.bits, row, first,
+                         end - first, codes);
       for (int64_t begin = first, stop; begin < end; begin = stop) {
         stop = std::min(end, scheme.groupEnd(row, begin, k));
         int64_t index = scheme.scaleIndex(row, begin, k);

@@ -92,7 +92,7 @@ TEST(PackedMatrix, Sizes) {
   scheme.zero = ZeroKind::Symmetric;
   EXPECT_EQ(planeSizes(scheme, 5, 130).scales, 4);
   EXPECT_EQ(planeSizes(scheme, 5, 130).offsets, 0);
-  EXPECT_STREQ(codeOrderName(CodeOrder::Dense), "dense");
+  EXPECT_STREQ(layoutName(Layout::Dense), "dense");
 }
 
 TEST(PackedMatrix, UnpackIsTheInverseAndRowsAgree) {

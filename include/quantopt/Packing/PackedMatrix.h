@@ -15,16 +15,26 @@
 
 #include "quantopt/Quantize/Scheme.h"
 
+#include <optional>
+#include <string_view>
+
 namespace quantopt {
 
-/// The order of the code bits. Each is one entry of a table in
-/// lib/Packing/CodeOrders.cpp: its name, row size, pack and unpack.
-enum class CodeOrder : uint8_t {
-  Dense, ///< see Dense.h
+/// How the planes lie in memory. Each is one entry of a table in
+/// lib/Packing/Layouts.cpp.
+enum class Layout : uint8_t {
+  Dense, ///< row after row: codes and zeros as Dense.h says
+  Nvptx, ///< in the order of tensor-core operands, see FragmentOrder.h
 };
 
-/// Name of an order, as options and attributes spell it.
-const char *codeOrderName(CodeOrder order);
+/// Name of a layout, as options and attributes spell it, and back.
+const char *layoutName(Layout layout);
+std::optional<Layout> layoutNamed(std::string_view name);
+
+/// The scheme in which `layout` holds an [n, k] matrix of `scheme`. Dense holds
+/// any, the others those that expandedScheme gives; nothing if that does.
+std::optional<Scheme> schemeIn(Layout layout, const Scheme &scheme, int64_t n,
+                               int64_t k);
 
 /// Bytes of each plane; 0 for those that the scheme does not have.
 struct PlaneSizes {
@@ -36,7 +46,7 @@ struct PlaneSizes {
 };
 
 PlaneSizes planeSizes(const Scheme &scheme, int64_t n, int64_t k,
-                      CodeOrder order = CodeOrder::Dense);
+                      Layout layout = Layout::Dense);
 
 namespace detail {
 /// Planes that the scheme of `matrix` has, of PackedMatrix or PackedStorage.
@@ -54,17 +64,18 @@ void forEachPlane(MatrixT &matrix, FunctionT &function) {
 } // namespace detail
 
 /// Planes that live elsewhere (a mapped file, a dense_resource). Values of two
-/// and four bytes are little-endian and need not be aligned.
+/// and four bytes are little-endian and need not be aligned. The shapes below
+/// are those of Layout::Dense.
 struct PackedMatrix {
   Scheme scheme;
   int64_t n = 0, k = 0;
-  std::span<const uint8_t> codes; ///< [n] rows in `order`
+  std::span<const uint8_t> codes; ///< [n, denseRowBytes(k, bits)]
   /// [scaleRows, scaleColumns] of scaleType; of bytes if they are nested.
   std::span<const uint8_t> scales;
   /// Integer: zero points, packed densely, each of scaleRows rows on a byte.
   /// Minimum: as `scales`. Symmetric: empty.
   std::span<const uint8_t> offsets;
-  CodeOrder order = CodeOrder::Dense;
+  Layout layout = Layout::Dense;
   /// NestedScales: f32 each. Empty where the scheme has none.
   std::span<const uint8_t> nestedScales = {}, nestedOffset = {};
 
@@ -83,11 +94,11 @@ struct PackedStorage {
   Scheme scheme;
   int64_t n = 0, k = 0;
   std::vector<uint8_t> codes, scales, offsets;
-  CodeOrder order = CodeOrder::Dense;
+  Layout layout = Layout::Dense;
   std::vector<uint8_t> nestedScales = {}, nestedOffset = {};
 
   PackedMatrix view() const {
-    return {scheme,       n,           k, codes, scales, offsets, order,
+    return {scheme,       n,           k, codes, scales, offsets, layout,
             nestedScales, nestedOffset};
   }
   /// As of PackedMatrix.
@@ -96,16 +107,21 @@ struct PackedStorage {
   }
 };
 
-/// Empty if the scheme is valid and each plane has its size, else what is
-/// wrong.
+/// Empty if the scheme is valid, the layout holds it and each plane has its
+/// size, else what is wrong.
 std::string verify(const PackedMatrix &matrix);
 
-/// `matrix` as bytes. The inverse of unpack, exactly.
+/// `matrix`, of a scheme that `layout` holds, as bytes. The inverse of unpack,
+/// exactly; what a layout pads is 0. On all threads.
 PackedStorage pack(const QuantizedMatrix &matrix,
-                   CodeOrder order = CodeOrder::Dense);
+                   Layout layout = Layout::Dense);
 
-/// The planes of a matrix that verifies, as codes and floats.
+/// The planes of a matrix that verifies, as codes and floats. On all threads.
 QuantizedMatrix unpack(const PackedMatrix &matrix);
+
+/// A matrix that verifies in another layout, which holds it: equal values, bit
+/// for bit, in the scheme that schemeIn gives. On all threads.
+PackedStorage convertLayout(const PackedMatrix &matrix, Layout layout);
 
 /// Rows [rowBegin, rowEnd) as floats into `out` [rowEnd - rowBegin, k],
 /// straight from the packed planes; equal to dequantize(unpack(matrix)) bit for

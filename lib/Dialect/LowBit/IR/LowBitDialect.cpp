@@ -68,7 +68,7 @@ Type WeightType::parse(AsmParser &parser) {
   SmallVector<int64_t, 2> shape;
   Type elementType;
   SchemeInterface scheme;
-  Attribute layout;
+  LayoutAttr layout;
   SMLoc loc = parser.getCurrentLocation();
   if (parser.parseLess() ||
       parser.parseDimensionList(shape, /*allowDynamic=*/false) ||
@@ -98,12 +98,17 @@ void WeightType::print(AsmPrinter &printer) const {
 
 LogicalResult WeightType::verify(function_ref<InFlightDiagnostic()> emitError,
                                  int64_t n, int64_t k, Type elementType,
-                                 SchemeInterface scheme, Attribute layout) {
+                                 SchemeInterface scheme, LayoutAttr layout) {
   if (n < 1 || k < 1)
     return emitError() << "a weight is at least 1x1, not " << n << "x" << k;
   if (!getFloatKind(elementType))
     return emitError() << "the element type of a weight is f32, f16 or bf16, "
                           "not "
                        << elementType;
+  if (layout && scheme.getSchemeIn(n, k, layout.getLayout()) != scheme)
+    return emitError() << "the layout '" << layoutName(layout.getLayout())
+                       << "' takes scales of f16, bf16 or f32 per group or "
+                          "channel, so it does not hold "
+                       << scheme;
   return success();
 }

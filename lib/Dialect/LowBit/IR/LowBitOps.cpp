@@ -91,10 +91,8 @@ LogicalResult LinearOp::verify() {
 //===----------------------------------------------------------------------===//
 
 SmallVector<ElementsAttr> WeightOp::getPlaneAttrs() {
-  WeightType type = getResult().getType();
   SmallVector<ElementsAttr> attrs;
-  for (const Plane &plane :
-       type.getScheme().getPlanes(type.getN(), type.getK()))
+  for (const Plane &plane : getResult().getType().getPlanes())
     attrs.push_back(getPlanes().getAs<ElementsAttr>(plane.name));
   return attrs;
 }
@@ -113,8 +111,7 @@ FailureOr<SmallVector<ArrayRef<char>>> WeightOp::getPlaneData() {
 
 LogicalResult WeightOp::verify() {
   WeightType type = getResult().getType();
-  SmallVector<Plane> planes =
-      type.getScheme().getPlanes(type.getN(), type.getK());
+  SmallVector<Plane> planes = type.getPlanes();
   for (const Plane &plane : planes) {
     auto attr = dyn_cast_or_null<ElementsAttr>(getPlanes().get(plane.name));
     if (!attr)
@@ -124,7 +121,7 @@ LogicalResult WeightOp::verify() {
     if (attr.getShapedType() != plane.type)
       return emitOpError("of layer '")
              << getLayer() << "' has plane '" << plane.name << "' of type "
-             << attr.getShapedType() << ", but its scheme takes " << plane.type;
+             << attr.getShapedType() << ", but its type takes " << plane.type;
     auto dense = dyn_cast<DenseElementsAttr>(attr);
     if (dense && dense.isSplat() && attr.getNumElements() != 1)
       return emitOpError("of layer '")

@@ -26,6 +26,13 @@ SchemeInterface quantopt::lowbit::getSchemeAttr(MLIRContext *context,
   return CodebookAttr::get(context, scheme);
 }
 
+LayoutAttr quantopt::lowbit::getLayoutAttr(MLIRContext *context,
+                                           Layout layout) {
+  if (layout == Layout::Dense)
+    return {};
+  return LayoutAttr::get(context, layout);
+}
+
 Type quantopt::lowbit::getScaleType(MLIRContext *context, ScaleKind kind) {
   switch (kind) {
   case ScaleKind::F16:
@@ -221,4 +228,30 @@ LogicalResult CodebookAttr::verify(function_ref<InFlightDiagnostic()> emitError,
   if (scheme.table == CodeTable::Linear)
     return emitError() << "a codebook scheme has a code table";
   return verifyScheme(emitError, scheme);
+}
+
+//===----------------------------------------------------------------------===//
+// #lowbit.layout
+//===----------------------------------------------------------------------===//
+
+Attribute LayoutAttr::parse(AsmParser &parser, Type) {
+  StringRef name;
+  if (parser.parseLess())
+    return {};
+  SMLoc loc = parser.getCurrentLocation();
+  if (parser.parseKeyword(&name))
+    return {};
+  std::optional<Layout> layout = layoutNamed(name);
+  // A weight that is dense has no layout: one spelling for one type.
+  if (!layout || *layout == Layout::Dense) {
+    parser.emitError(loc, "there is no layout '") << name << "'";
+    return {};
+  }
+  if (parser.parseGreater())
+    return {};
+  return LayoutAttr::get(parser.getContext(), *layout);
+}
+
+void LayoutAttr::print(AsmPrinter &printer) const {
+  printer << "<" << layoutName(getLayout()) << ">";
 }

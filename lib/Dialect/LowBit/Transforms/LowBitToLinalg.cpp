@@ -5,6 +5,8 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "WeightLayout.h"
+
 #include "quantopt/Dialect/LowBit/IR/Routing.h"
 #include "quantopt/Dialect/LowBit/Transforms/Passes.h"
 
@@ -20,16 +22,14 @@ namespace quantopt::lowbit {
 } // namespace quantopt::lowbit
 
 using namespace mlir;
+using namespace quantopt;
 using namespace quantopt::lowbit;
 
 /// lowbit.weight -> constants of its planes and IR that computes f32 [N, K]
 static LogicalResult lowerWeight(WeightOp op) {
-  if (failed(op.getPlaneData()))
+  if (failed(op.getPlaneData()) || failed(convertLayout(op, Layout::Dense)))
     return failure();
   WeightType type = op.getResult().getType();
-  if (type.getLayout())
-    return op.emitOpError("of layer '")
-           << op.getLayer() << "' is packed for a target - unpack it first";
   OpBuilder b(op);
   SmallVector<Value> planes;
   for (ElementsAttr plane : op.getPlaneAttrs())

@@ -90,7 +90,7 @@ static WeightType weightType(LinearOp linear, const Scheme &scheme) {
   MLIRContext *context = linear.getContext();
   return WeightType::get(context, linear.getN(), linear.getK(),
                          type.getElementType(), getSchemeAttr(context, scheme),
-                         Attribute());
+                         LayoutAttr());
 }
 
 InFlightDiagnostic QuantizationRun::emitError() {
@@ -190,8 +190,7 @@ static WeightOp createWeight(LinearOp linear, const PackedStorage &storage,
     data.emplace_back(reinterpret_cast<const char *>(raw.data()), raw.size());
   });
   SmallVector<NamedAttribute> planes;
-  for (auto [plane, bytes] : llvm::zip_equal(
-           type.getScheme().getPlanes(type.getN(), type.getK()), data)) {
+  for (auto [plane, bytes] : llvm::zip_equal(type.getPlanes(), data)) {
     std::string key = llvm::formatv("{0}.{1}", linear.getName(), plane.name);
     planes.emplace_back(b.getStringAttr(plane.name),
                         createResource(plane.type, key, bytes));

@@ -52,11 +52,30 @@ func.func @extra_plane() {
 
 func.func @plane_type() {
   // A short last group needs a scale of its own.
-  // expected-error @+1 {{of layer 'fc' has plane 'scales' of type 'tensor<2x1xf16>', but its scheme takes 'tensor<2x2xf16>'}}
+  // expected-error @+1 {{of layer 'fc' has plane 'scales' of type 'tensor<2x1xf16>', but its type takes 'tensor<2x2xf16>'}}
   %w = lowbit.weight "fc" {codes = dense<[[1, 2], [3, 4]]> : tensor<2x2xi8>, scales = dense<[[1.0], [2.0]]> : tensor<2x1xf16>}
       : !lowbit.weight<2x4xf32, #lowbit.affine<bits = 4, group = 3, symmetric, scale = f16>>
   return
 }
+
+// -----
+
+func.func @packed_plane_type() {
+  // expected-error @+1 {{of layer 'fc' has plane 'codes' of type 'tensor<2x2xi8>', but its type takes 'tensor<1x1x512xi8>'}}
+  %w = lowbit.weight "fc" {codes = dense<[[1, 2], [3, 4]]> : tensor<2x2xi8>, scales = dense<[[1.0], [2.0]]> : tensor<2x1xf16>}
+      : !lowbit.weight<2x4xf32, #lowbit.affine<bits = 4, group = 4, symmetric, scale = f16>, #lowbit.layout<nvptx>>
+  return
+}
+
+// -----
+
+// expected-error @+1 {{there is no layout 'sideways'}}
+func.func private @layout(!lowbit.weight<2x8xf32, #lowbit.affine<bits = 4, group = 4, symmetric, scale = f16>, #lowbit.layout<sideways>>)
+
+// -----
+
+// expected-error @+1 {{the layout 'nvptx' takes scales of f16, bf16 or f32 per group or channel, so it does not hold #lowbit.affine<bits = 4, per_tensor, symmetric, scale = f16>}}
+func.func private @layout_scheme(!lowbit.weight<2x8xf32, #lowbit.affine<bits = 4, per_tensor, symmetric, scale = f16>, #lowbit.layout<nvptx>>)
 
 // -----
 

@@ -36,6 +36,18 @@ func.func private @schemes(!lowbit.weight<2x8xf32, #lowbit.affine<bits = 8, per_
 // CHECK-SAME: #lowbit.affine<bits = 4, flat = 64, symmetric, scale = f16>
 func.func private @flat(!lowbit.weight<2x8xf32, #lowbit.affine<bits = 4, flat = 64, symmetric, scale = f16>>)
 
+// CHECK-LABEL: func private @packed
+// CHECK-SAME: !lowbit.weight<20x70xbf16, #lowbit.codebook<nf4, group = 64, scale = f32>, #lowbit.layout<nvptx>>
+func.func private @packed(!lowbit.weight<20x70xbf16, #lowbit.codebook<nf4, group = 64, scale = f32>, #lowbit.layout<nvptx>>)
+
+// CHECK-LABEL: func @packed_planes
+func.func @packed_planes() {
+  // CHECK: lowbit.weight "fc" {codes = dense_resource<gone_codes> : tensor<2x3x512xi8>
+  %w = lowbit.weight "fc" {codes = dense_resource<gone_codes> : tensor<2x3x512xi8>, scales = dense_resource<gone_scales> : tensor<2x5x16xf16>, zeros = dense_resource<gone_zeros> : tensor<2x5x8xi8>}
+      : !lowbit.weight<17x129xf32, #lowbit.affine<bits = 4, group = 32, integer_zero, scale = f16>, #lowbit.layout<nvptx>>
+  return
+}
+
 // CHECK-LABEL: func private @codebooks
 // CHECK-SAME: #lowbit.codebook<nf4, group = 64, scale = f32, nested = dynamic>
 // CHECK-SAME: #lowbit.codebook<fp4, flat = 64, scale = f32>

@@ -8,7 +8,7 @@
 #ifndef QUANTOPT_DIALECT_LOWBIT_IR_LOWBIT_H
 #define QUANTOPT_DIALECT_LOWBIT_IR_LOWBIT_H
 
-#include "quantopt/Quantize/Scheme.h"
+#include "quantopt/Packing/PackedMatrix.h"
 
 #include "mlir/Bytecode/BytecodeOpInterface.h"
 #include "mlir/IR/Builders.h"
@@ -60,6 +60,9 @@ namespace quantopt::lowbit {
 
 /// The attribute that says `scheme`: #lowbit.affine or #lowbit.codebook.
 SchemeInterface getSchemeAttr(mlir::MLIRContext *context, const Scheme &scheme);
+
+/// The attribute that says `layout`; null for Dense.
+LayoutAttr getLayoutAttr(mlir::MLIRContext *context, Layout layout);
 
 /// The MLIR type of a plane of scales of `kind`.
 mlir::Type getScaleType(mlir::MLIRContext *context, ScaleKind kind);

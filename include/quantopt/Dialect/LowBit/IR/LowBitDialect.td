@@ -101,23 +101,55 @@ def LowBit_CodebookAttr : AttrDef<LowBit_Dialect, "Codebook", [
   let genVerifyDecl = 1;
 }
 
+def LowBit_LayoutAttr : AttrDef<LowBit_Dialect, "Layout"> {
+  let mnemonic = "layout";
+  let summary = "How the planes of a weight lie in memory";
+  let description = [{
+    `nvptx`: codes in the order in which a warp holds the A operand of mma and
+    wgmma, 16 rows x 64 k a block, scales beside each other as a lane needs them;
+    N and K are padded with zeros to whole blocks
+    (`quantopt/Packing/FragmentOrder.h`). It takes scales of f16, bf16 or f32 per
+    group or per channel. Planes: `codes` tensor<N/16 x K/64 x 128*bits x i8>,
+    `scales` and `minima` tensor<N/16 x G x 16> of the scale type, `zeros`
+    tensor<N/16 x G x 8 x i8>, of 16 bytes for more than 4 bits.
+
+    Example:
+    ```mlir
+    #lowbit.layout<nvptx>
+    ```
+  }];
+  let parameters = (ins "::quantopt::Layout":$layout);
+  let hasCustomAssemblyFormat = 1;
+}
+
 def LowBit_WeightType : TypeDef<LowBit_Dialect, "Weight"> {
   let mnemonic = "weight";
   let summary = "A quantized [N, K] = [out, in] weight";
   let description = [{
     Shape, element type of the float weight it replaces, scheme, and the layout
-    of the code bits (none: the plain layout that the scheme describes).
+    of the planes (none: the dense layout that the scheme describes).
 
     Example:
     ```mlir
     !lowbit.weight<576x1536xf32, #lowbit.affine<bits = 4, group = 64, integer_zero, scale = f16>>
+    !lowbit.weight<576x1536xf32, #lowbit.codebook<nf4, group = 64, scale = f32>, #lowbit.layout<nvptx>>
     ```
   }];
   let parameters = (ins "int64_t":$n, "int64_t":$k, "::mlir::Type":$elementType,
                         "::quantopt::lowbit::SchemeInterface":$scheme,
-                        OptionalParameter<"::mlir::Attribute">:$layout);
+                        OptionalParameter<"::quantopt::lowbit::LayoutAttr">:$layout);
   let hasCustomAssemblyFormat = 1;
   let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    /// The layout, Dense if none is written.
+    ::quantopt::Layout getPlaneLayout() const {
+      return getLayout() ? getLayout().getLayout() : ::quantopt::Layout::Dense;
+    }
+    /// The planes of the scheme in the layout.
+    ::llvm::SmallVector<::quantopt::lowbit::Plane> getPlanes() const {
+      return getScheme().getPlanes(getN(), getK(), getPlaneLayout());
+    }
+  }];
 }
 
 #endif // QUANTOPT_DIALECT_LOWBIT_IR_LOWBITDIALECT_TD

@@ -19,10 +19,22 @@ def LowBit_SchemeInterface : AttrInterface<"SchemeInterface"> {
     format is one new attribute.
   }];
   let methods = [
-    InterfaceMethod<"The planes of an [n, k] weight, in the order in which the "
-                    "other methods take them.",
+    InterfaceMethod<"The planes of an [n, k] weight in `layout`, which holds "
+                    "this scheme, in the order in which the other methods take "
+                    "them.",
       "::llvm::SmallVector<::quantopt::lowbit::Plane>", "getPlanes",
-      (ins "int64_t":$n, "int64_t":$k)>,
+      (ins "int64_t":$n, "int64_t":$k, "::quantopt::Layout":$layout)>,
+    InterfaceMethod<"The scheme in which `layout` holds the values of an [n, k] "
+                    "weight of this one; null if there is none.",
+      "::quantopt::lowbit::SchemeInterface", "getSchemeIn",
+      (ins "int64_t":$n, "int64_t":$k, "::quantopt::Layout":$layout)>,
+    InterfaceMethod<"The planes of an [n, k] weight in another layout, of the "
+                    "scheme that getSchemeIn gives: the same values, bit for "
+                    "bit.",
+      "::llvm::SmallVector<std::vector<uint8_t>>", "convertPlanes",
+      (ins "int64_t":$n, "int64_t":$k,
+           "::llvm::ArrayRef<::llvm::ArrayRef<char>>":$planes,
+           "::quantopt::Layout":$from, "::quantopt::Layout":$to)>,
     InterfaceMethod<"Bits stored per weight, metadata counted.",
       "double", "getBitsPerWeight", (ins "int64_t":$n, "int64_t":$k)>,
     InterfaceMethod<"The scalar meaning: rows [begin, end) of the float matrix "
@@ -30,9 +42,10 @@ def LowBit_SchemeInterface : AttrInterface<"SchemeInterface"> {
       "void", "dequantizeRows",
       (ins "int64_t":$n, "int64_t":$k,
            "::llvm::ArrayRef<::llvm::ArrayRef<char>>":$planes,
+           "::quantopt::Layout":$layout,
            "int64_t":$begin, "int64_t":$end, "float *":$out)>,
     InterfaceMethod<"The same meaning as upstream IR: a tensor of `type` (f32, "
-                    "[n, k]) computed from the planes.",
+                    "[n, k]) computed from the planes, which are dense.",
       "::mlir::Value", "emitDequantize",
       (ins "::mlir::OpBuilder &":$builder, "::mlir::Location":$loc,
            "::mlir::ValueRange":$planes, "::mlir::RankedTensorType":$type)>,

@@ -75,7 +75,7 @@ def LowBit_WeightOp : LowBit_Op<"weight", [Pure]> {
   let summary = "A quantized weight";
   let description = [{
     Holds the planes of a quantized weight. Which planes there are, and their
-    types, is said by the scheme of the result type; the blobs stay in the file
+    types, is said by scheme and layout of the result type; the blobs stay in the file
     that they were read from until code is generated.
 
     Example:

@@ -360,6 +360,42 @@ def AwqQuantize : QuantizePass<"awq-quantize"> {
   let options = schemeOptions # rtnOptions # runOptions;
 }
 
+def LowBitPack : Pass<"lowbit-pack", "::mlir::ModuleOp"> {
+  let summary = "Lay out quantized weights for the kernels of a target";
+  let description = [{
+    1. A weight whose scheme the layout does not take gets one with the same
+       values, bit for bit: scales per tensor are copied to every channel, nested
+       ones are multiplied out to f32, those of 8 bits become f16 or bf16.
+       Groups that run on across rows are an error.
+    2. Its planes are brought into the order in which the kernels read them, and
+       the layout into its type. `nvptx` serves all kernels for tensor cores.
+
+    lowbit-unpack is the inverse. Linears of packed weights are run and lowered
+    like any other.
+
+    Example (test/Dialect/LowBit/Transforms/lowbit-pack.mlir):
+    ```mlir
+    %q = lowbit.weight "fc" {...} : !lowbit.weight<576x1536xf32, #lowbit.codebook<nf4, group = 64, scale = f32, nested = dynamic>>
+    // ==>
+    %q = lowbit.weight "fc" {...} : !lowbit.weight<576x1536xf32, #lowbit.codebook<nf4, group = 64, scale = f32>, #lowbit.layout<nvptx>>
+    ```
+  }];
+  let options = [
+    Option<"target", "target", "std::string", /*default=*/"\"nvptx\"",
+           "whose kernels: nvptx">,
+  ];
+}
+
+def LowBitUnpack : Pass<"lowbit-unpack", "::mlir::ModuleOp"> {
+  let summary = "Lay out quantized weights as their schemes say";
+  let description = [{
+    The planes of each weight that lowbit-pack has packed become dense again. The
+    scheme stays the one that it was packed in.
+
+    Example (test/Dialect/LowBit/Transforms/lowbit-unpack.mlir).
+  }];
+}
+
 def LowBitToLinalg : Pass<"lowbit-to-linalg", "::mlir::ModuleOp"> {
   let summary = "Lower lowbit to upstream dialects: dequantize, then contract";
   let description = [{

@@ -1,0 +1,59 @@
+//===- WeightLayout.cpp - Weights in another layout -----------------------===//
+//
+// Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "WeightLayout.h"
+
+#include "quantopt/Dialect/LowBit/IR/BlobData.h"
+
+#include "llvm/Support/FormatVariadic.h"
+
+using namespace mlir;
+
+namespace quantopt::lowbit {
+
+LogicalResult convertLayout(WeightOp op, Layout layout) {
+  WeightType type = op.getResult().getType();
+  if (type.getPlaneLayout() == layout)
+    return success();
+  int64_t n = type.getN(), k = type.getK();
+  SchemeInterface scheme = type.getScheme().getSchemeIn(n, k, layout);
+  if (!scheme)
+    return op.emitOpError("of layer '")
+           << op.getLayer() << "' has groups that run on across rows of " << k
+           << " (" << type.getScheme() << "), which the layout '"
+           << layoutName(layout)
+           << "' does not hold - quantize it without 'flat', or with a group "
+              "size that divides the row";
+  for (Operation *user : op->getUsers())
+    if (!isa<LinearOp>(user))
+      return op.emitOpError("of layer '")
+             << op.getLayer() << "' is used by '" << user->getName()
+             << "', but only a weight of lowbit.linear alone can change its "
+                "layout - inline functions first";
+  FailureOr<SmallVector<ArrayRef<char>>> data = op.getPlaneData();
+  if (failed(data))
+    return failure();
+  SmallVector<std::vector<uint8_t>> converted = type.getScheme().convertPlanes(
+      n, k, *data, type.getPlaneLayout(), layout);
+
+  MLIRContext *context = op.getContext();
+  auto newType = WeightType::get(context, n, k, type.getElementType(), scheme,
+                                 getLayoutAttr(context, layout));
+  SmallVector<NamedAttribute> planes;
+  for (auto [plane, bytes] : llvm::zip_equal(newType.getPlanes(), converted)) {
+    std::string key = llvm::formatv("{0}.{1}", op.getLayer(), plane.name);
+    ArrayRef<char> raw(reinterpret_cast<const char *>(bytes.data()),
+                       bytes.size());
+    planes.emplace_back(StringAttr::get(context, plane.name),
+                        createResource(plane.type, key, raw));
+  }
+  op.setPlanesAttr(DictionaryAttr::get(context, planes));
+  op.getResult().setType(newType);
+  return success();
+}
+
+} // namespace quantopt::lowbit

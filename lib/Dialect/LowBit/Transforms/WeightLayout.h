@@ -1,0 +1,22 @@
+//===- WeightLayout.h - Weights in another layout ---------------*- C++ -*-===//
+//
+// Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef QUANTOPT_LIB_DIALECT_LOWBIT_TRANSFORMS_WEIGHTLAYOUT_H
+#define QUANTOPT_LIB_DIALECT_LOWBIT_TRANSFORMS_WEIGHTLAYOUT_H
+
+#include "quantopt/Dialect/LowBit/IR/LowBit.h"
+
+namespace quantopt::lowbit {
+
+/// Converts the planes of `op`, and its type in place: the values stay the
+/// same, bit for bit. An error if no scheme that `layout` holds has them, or if
+/// `op` has users other than lowbit.linear, whose types would change.
+mlir::LogicalResult convertLayout(WeightOp op, Layout layout);
+
+} // namespace quantopt::lowbit
+
+#endif // QUANTOPT_LIB_DIALECT_LOWBIT_TRANSFORMS_WEIGHTLAYOUT_H
