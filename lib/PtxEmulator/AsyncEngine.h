@@ -5,9 +5,9 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// Copies to shared memory, mbarriers, bulk groups and wgmma. Where a copy is to
-// write is poisoned when it is issued; its data lands when somebody has waited
-// for it, as late as PTX allows.
+// The state of copies to shared memory, mbarriers, bulk groups and wgmma. Where
+// a copy is to write is poisoned when it is issued; its data lands when
+// somebody has waited for it, as late as PTX allows.
 //
 //===----------------------------------------------------------------------===//
 
@@ -26,14 +26,19 @@ struct SharedCopy {
   uint32_t to = 0;
   unsigned line = 0;
   std::vector<uint8_t> data;
+  /// Who wrote them and when, as far as races go; the epoch of a bulk copy is
+  /// that in which its phase completes.
+  uint32_t agent = 0, epoch = 0;
+  bool bulk = false;
 };
 
 /// A bulk copy out of shared memory.
 struct GlobalCopy {
   uint64_t to = 0;
-  uint32_t from = 0; ///< in shared memory
+  uint32_t from = 0, group = 0;
+  unsigned line = 0;
   std::vector<uint8_t> data;
-  bool readDone = false;
+  bool readDone = false; ///< its source may be overwritten
 };
 
 /// One cp.async of a thread: at most 16 bytes.
@@ -50,8 +55,7 @@ struct LaneCopies {
   uint32_t committed = 0; ///< groups of cp.async so far
   std::vector<SmallCopy> small;
   uint32_t bulkCommitted = 0;
-  std::vector<std::pair<uint32_t, GlobalCopy>> bulk; ///< with their group
-  void clear() { *this = LaneCopies(); }
+  std::vector<GlobalCopy> bulk;
 };
 
 /// An mbarrier object.
@@ -68,31 +72,22 @@ struct MBarrier {
   std::vector<SharedCopy> flying, delivered;
 };
 
-class Warp;
-
-class AsyncEngine {
-public:
-  std::map<uint32_t, MBarrier> barriers; ///< by shared address
-
-  void startBlock() { barriers.clear(); }
-};
-
 /// One wgmma of a warp, or a copy of an accumulator that is not there yet.
 struct PendingMma {
-  uint32_t instr = 0; ///< index in Program::code; kNone: a move
+  const Instr *instr = nullptr; ///< null: a move
   uint32_t group = 0;
   Ref from, to;         ///< of a move
-  std::vector<float> a; ///< [16][16] fragment of this warp
-  uint64_t descriptor = 0;
+  std::vector<float> a; ///< [16, 16], the rows of this warp; empty: in memory
+  uint64_t descriptorA = 0, descriptorB = 0;
   bool addsToD = true;
-  std::vector<std::pair<uint32_t, uint32_t>> reads; ///< shared bytes: at, count
 };
 
 struct WarpgroupQueue {
-  uint32_t committed = 0; ///< groups so far
-  bool fenced = false;    ///< wgmma.fence since registers were last written
+  uint32_t committed = 0;   ///< groups so far
+  bool fenced = false;      ///< wgmma.fence since the last wait
+  bool fencedGroup = false; ///< the same since the last commit
   std::vector<PendingMma> pending;
-  /// For each slot: 1 + group of the wgmma that writes it; or reads it.
+  /// For each slot: 1 + group of the wgmma that writes it; or that reads it.
   std::vector<uint32_t> writing, reading;
   bool any() const { return !pending.empty(); }
 };

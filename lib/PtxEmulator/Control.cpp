@@ -28,7 +28,7 @@ void runProxyFence(Warp &warp, const Instr &, uint32_t mask) {
 }
 
 void runBarrierInitFence(Warp &warp, const Instr &, uint32_t mask) {
-  for (auto &[address, barrier] : warp.block.engine.barriers)
+  for (auto &[address, barrier] : warp.block.mbarriers)
     if (barrier.initAgent / kWarp == warp.index &&
         mask >> (barrier.initAgent % kWarp) & 1)
       barrier.initFenced = true;
@@ -85,6 +85,7 @@ void decodeFence(Decoder &d) {
     d.take("release");
     d.take("cluster");
     instr.execute = runBarrierInitFence;
+    d.builder.getProgram().usesAsyncProxy = true;
     return;
   }
   if (d.take("proxy")) {
@@ -97,6 +98,7 @@ void decodeFence(Decoder &d) {
         {"sync_restrict::shared::cta", "sync_restrict::shared::cluster"});
     d.take("cluster");
     instr.execute = runProxyFence;
+    d.builder.getProgram().usesAsyncProxy = true;
     return;
   }
   // Memory is sequentially consistent here.

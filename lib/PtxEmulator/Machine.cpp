@@ -97,7 +97,7 @@ uint8_t *Block::access(Warp &warp, const Instr &instr, unsigned lane,
 }
 
 uint8_t *Machine::global(Warp &warp, const Instr &instr, unsigned lane,
-                         uint64_t address, uint32_t bytes) {
+                         uint64_t address, uint32_t bytes, uint32_t align) {
   Bounds &cached = bounds[instr.memoryCache];
   if (address < cached.begin || address + bytes > cached.end ||
       address + bytes < address) {
@@ -132,13 +132,13 @@ uint8_t *Machine::global(Warp &warp, const Instr &instr, unsigned lane,
     }
     cached = {begin, end};
   }
-  if (address % bytes) {
+  if (address % align) {
     char text[32];
     std::snprintf(text, sizeof(text), "0x%llx",
                   static_cast<unsigned long long>(address));
     warp.fail(instr, lane,
               std::string("global address ") + text + " is not aligned to " +
-                  std::to_string(bytes) + " bytes");
+                  std::to_string(align) + " bytes");
     return nullptr;
   }
   for (const Range &range : pendingGlobal)
@@ -279,7 +279,7 @@ void Block::start(Dim3 blockId) {
   shared.assign(alignUp(machine.sharedEnd, 16), 0xff);
   shadow.resize(shared.size(), chronology);
   shadow.startBlock();
-  engine.startBlock();
+  mbarriers.clear();
   for (NamedBarrier &barrier : barriers)
     barrier = NamedBarrier();
   chronology.startBlock(threads, machine.program.usesAsyncProxy);
@@ -302,6 +302,8 @@ void Block::start(Dim3 blockId) {
     warp.local.assign(size_t(warp.localBytes) * kWarp, 0xff);
     warp.copies.assign(kWarp, LaneCopies());
     warp.warpgroup = WarpgroupQueue();
+    warp.warpgroup.writing.assign(entry.slots, 0);
+    warp.warpgroup.reading.assign(entry.slots, 0);
     warp.special.resize(unsigned(Special::Count) * kWarp + kWarp);
     for (unsigned lane = 0; lane < kWarp; ++lane) {
       unsigned thread = w * kWarp + lane;

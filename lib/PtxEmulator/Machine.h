@@ -160,7 +160,7 @@ public:
   std::vector<uint8_t> shared;
   SharedShadow shadow;
   Chronology chronology;
-  AsyncEngine engine;
+  std::map<uint32_t, MBarrier> mbarriers; ///< by shared address
   NamedBarrier barriers[16];
   /// Phases and barriers completed, threads exited: while this stands still,
   /// polling again is of no use.
@@ -222,10 +222,10 @@ public:
   Machine(Program &program, const Function &entry, const Launch &launch,
           DeviceMemory &memory, const RunOptions &options);
 
-  /// Null unless [address, address + bytes) is global memory that `instr` may
-  /// access.
+  /// Null, and the launch has failed, unless [address, address + bytes) is
+  /// global memory that `instr` may access.
   uint8_t *global(Warp &warp, const Instr &instr, unsigned lane,
-                  uint64_t address, uint32_t bytes);
+                  uint64_t address, uint32_t bytes, uint32_t align);
   void run();
 
 private:

@@ -96,7 +96,7 @@ uint8_t *locate(Warp &warp, const Instr &instr, unsigned lane, uint64_t address,
   case Space::Param:
     return paramMemory(warp, instr, lane, address, bytes, kind);
   default:
-    return warp.block.machine.global(warp, instr, lane, address, bytes);
+    return warp.block.machine.global(warp, instr, lane, address, bytes, bytes);
   }
 }
 
