@@ -1,0 +1,184 @@
+//===- LinearKernels.cpp - Which kernels a linear layer takes -------------===//
+//
+// Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Kernels.h"
+
+#include "quantopt/Dialect/LowBit/IR/LowBit.h"
+
+using namespace mlir;
+using namespace quantopt;
+using namespace quantopt::kernels;
+using namespace quantopt::fragment;
+
+std::string Chip::name() const {
+  return "sm_" + std::to_string(sm) + (archSpecific ? "a" : "");
+}
+
+std::optional<Chip> kernels::parseChip(StringRef name) {
+  Chip chip;
+  if (!name.consume_front("sm_"))
+    return std::nullopt;
+  chip.archSpecific = name.consume_back("a");
+  if (name.getAsInteger(10, chip.sm) || chip.sm < 80)
+    return std::nullopt;
+  return chip;
+}
+
+std::string kernels::verify(const LinearProblem &problem) {
+  const Scheme &scheme = problem.scheme;
+  if (std::string message = scheme.verify(); !message.empty())
+    return message;
+  if (scheme.nesting != Nesting::None ||
+      scheme.granularity == Granularity::Flat ||
+      scheme.granularity == Granularity::Tensor ||
+      scheme.scaleType == ScaleKind::E8M0 ||
+      scheme.scaleType == ScaleKind::E4M3)
+    return "GPU kernels take scales of f16, bf16 or f32 for each channel or "
+           "group, as lowbit-pack leaves them";
+  if (problem.compute == FloatKind::F32)
+    return "tensor cores multiply f16 or bf16";
+  if (problem.m < 1 || problem.n < 1 || problem.k < 1)
+    return "a matrix is empty";
+  // Bytes of a matrix are counted in 32 bits; y and x row by row.
+  if (codeBytes(problem.n, problem.k, scheme.bits) >= int64_t(1) << 32 ||
+      numScales(problem.n, scheme.numGroups(problem.k)) >= int64_t(1) << 30 ||
+      std::max(problem.m, problem.k) >= int64_t(1) << 26)
+    return "a matrix has 4 GiB or more";
+  return "";
+}
+
+//===----------------------------------------------------------------------===//
+// The choice. Numbers of blocks are meant for about 132 processors with two
+// blocks each; they decide the order of sums and so do not depend on the chip.
+//===----------------------------------------------------------------------===//
+
+static constexpr int64_t kBlocks = 264;
+
+namespace {
+enum class Kind { Skinny, Tiled, Warpgroup };
+struct Choice {
+  Kind kind;
+  SkinnyShape skinny = {};
+  TileShape tile = {};
+  /// Of x for the kernel that multiplies.
+  std::optional<Arrangement> arrangement = std::nullopt;
+};
+} // namespace
+
+/// Warps that split k: as many as have something to do, more where few blocks
+/// of rows leave processors without work.
+static int64_t skinnyWarps(const LinearProblem &problem, int64_t rowTiles) {
+  int64_t columns = columnBlocks(problem.k);
+  int64_t blocks = ceilDiv(fragment::rowTiles(problem.n), rowTiles);
+  int64_t most = blocks < kBlocks ? 16 : 8;
+  int64_t warps = 1;
+  while (warps < most && 2 * warps <= columns)
+    warps *= 2;
+  return warps;
+}
+
+/// Where there are tiles enough for several rounds, none is shared.
+static int64_t stripesOf(const LinearProblem &problem, const TileShape &shape) {
+  int64_t rowBlocks = ceilDiv(problem.n, shape.rows());
+  int64_t tokenBlocks = ceilDiv(problem.m, shape.tokens);
+  if (rowBlocks * tokenBlocks >= 4 * kBlocks)
+    return rowBlocks;
+  return ceilDiv(kBlocks, tokenBlocks);
+}
+
+static Choice choose(const LinearProblem &problem) {
+  if (problem.m <= 16) {
+    SkinnyShape shape;
+    shape.tokenTiles = ceilDiv(problem.m, kTokens);
+    // More rows of W for each load of x, as x grows.
+    shape.rowTiles = problem.m <= 4 ? 1 : problem.m <= 8 ? 2 : 4;
+    shape.warps = skinnyWarps(problem, shape.rowTiles);
+    shape.blocks = std::max<int64_t>(1, 4 / shape.rowTiles);
+    return {Kind::Skinny, shape};
+  }
+  Choice choice;
+  if (problem.m > 64 && problem.chip.hasWgmma()) {
+    choice.kind = Kind::Warpgroup;
+    choice.tile = {
+        .tokens = 128, .rowTiles = 1, .warps = 8, .stages = 4, .stripes = 0};
+    choice.arrangement = Arrangement::Tiles;
+  } else {
+    choice.kind = Kind::Tiled;
+    choice.tile = {.tokens = problem.m <= 32 ? 32 : 64,
+                   .rowTiles = 2,
+                   .warps = problem.m <= 64 ? 4 : 8,
+                   .stages = 4,
+                   .stripes = 0};
+    if (!readsInputDirectly(problem))
+      choice.arrangement = Arrangement::Rows;
+  }
+  choice.tile.stripes = stripesOf(problem, choice.tile);
+  return choice;
+}
+
+/// Tokens that x is padded to.
+static int64_t arrangedTokens(const Choice &choice) {
+  return choice.arrangement == Arrangement::Tiles ? choice.tile.tokens : 1;
+}
+
+MemRefType kernels::operandType(MLIRContext *context,
+                                const LinearProblem &problem, Operand operand) {
+  Builder b(context);
+  const Scheme &scheme = problem.scheme;
+  int64_t groups = scheme.numGroups(problem.k);
+  Type scaleType = lowbit::getScaleType(context, scheme.scaleType);
+  switch (operand) {
+  case Operand::Codes:
+    return MemRefType::get({codeBytes(problem.n, problem.k, scheme.bits)},
+                           b.getI8Type());
+  case Operand::Scales:
+    return MemRefType::get({numScales(problem.n, groups)}, scaleType);
+  case Operand::Offsets:
+    if (scheme.zero == ZeroKind::Minimum)
+      return MemRefType::get({numScales(problem.n, groups)}, scaleType);
+    return MemRefType::get(
+        {rowTiles(problem.n) * groups * zeroBytes(scheme.bits)}, b.getI8Type());
+  case Operand::X:
+    return MemRefType::get({problem.m, problem.k},
+                           getFloatType(context, problem.x));
+  case Operand::Y:
+    return MemRefType::get({problem.m, problem.n},
+                           getFloatType(context, problem.y));
+  case Operand::Arranged:
+    return MemRefType::get(
+        {arrangedBytes(problem, arrangedTokens(choose(problem)))},
+        b.getI8Type());
+  case Operand::Partials:
+    return MemRefType::get({sharedSums(problem, choose(problem).tile)},
+                           b.getF32Type());
+  case Operand::Arrivals:
+    return MemRefType::get({sharedBlocks(problem, choose(problem).tile)},
+                           b.getI32Type());
+  }
+  llvm_unreachable("an operand of a kernel");
+}
+
+LinearPlan kernels::emitLinear(mlir::gpu::GPUModuleOp module,
+                               const LinearProblem &problem) {
+  Choice choice = choose(problem);
+  LinearPlan plan;
+  if (choice.arrangement)
+    plan.push_back(emitArrange(module, problem, *choice.arrangement,
+                               arrangedTokens(choice)));
+  switch (choice.kind) {
+  case Kind::Skinny:
+    plan.push_back(emitSkinny(module, problem, choice.skinny));
+    break;
+  case Kind::Tiled:
+    plan.push_back(emitTiled(module, problem, choice.tile));
+    break;
+  case Kind::Warpgroup:
+    plan.push_back(emitWarpgroup(module, problem, choice.tile));
+    break;
+  }
+  return plan;
+}

@@ -1,0 +1,184 @@
+//===- TiledKernel.cpp - y = x * W^T for tens of rows of x and more -------===//
+//
+// Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// Each warp has its own rows of W, whose codes go from global memory to
+// registers; x, which all warps need, goes through a ring in shared memory.
+//
+//===----------------------------------------------------------------------===//
+
+#include "Striped.h"
+
+using namespace mlir;
+using namespace quantopt;
+using namespace quantopt::kernels;
+using namespace quantopt::fragment;
+
+bool kernels::readsInputDirectly(const LinearProblem &problem) {
+  // Copies are of 16 bytes.
+  return problem.x == problem.compute && problem.k % 8 == 0;
+}
+
+namespace {
+class Tiled : public Striped {
+public:
+  Tiled(KernelBuilder &builder, const LinearProblem &problem,
+        const TileShape &shape)
+      : Striped(builder, problem, shape,
+                scalesSums(problem, shape) ? Scaling::Sums : Scaling::Weights),
+        scaleSums(scalesSums(problem, shape)) {}
+
+private:
+  /// With many tokens there are no registers for a second set of sums.
+  static bool scalesSums(const LinearProblem &problem, const TileShape &shape) {
+    return WeightDecoder::canScaleSums(problem) && shape.tokens <= 32;
+  }
+  Values sumColumns(Value first, Value last) override;
+  void startCopies(Value stage, Value column, Value exists);
+  /// `sums` plus one block of k.
+  Values multiply(Value stage, ValueRange words, ValueRange sums);
+
+  bool scaleSums;
+};
+} // namespace
+
+/// One stage of x: a row of a token has 64 k, 8 chunks of 16 bytes, of which
+/// the number of the row says the order: eight rows are read without conflict.
+void Tiled::startCopies(Value stage, Value column, Value exists) {
+  int64_t chunks = shape.tokens * 8, threads = shape.warps * kWarp;
+  bool direct = readsInputDirectly(problem);
+  int64_t rowBytes =
+      2 * (direct ? problem.k : columnBlocks(problem.k) * kBlockK);
+  Value x = b.operand(direct ? Operand::X : Operand::Arranged);
+  for (int64_t first = 0; first < chunks; first += threads) {
+    Value index = b.add(b.thread(), first);
+    Value row = b.shiftRight(index, 3), chunk = b.bitAnd(index, 7);
+    Value inside;
+    if (first + threads > chunks)
+      inside = b.less(index, chunks);
+    b.when(inside, [&] {
+      Value token = b.add(firstToken, row);
+      Value k = b.add(b.mul(column, kBlockK), b.mul(chunk, 8));
+      Value valid = b.both(exists, b.less(token, problem.m));
+      if (direct && problem.k % kBlockK != 0)
+        valid = b.both(valid, b.less(k, problem.k));
+      // Nothing is read then, but the address should be one.
+      Value address = b.advance(
+          b.advance(x, b.select(valid, token, b.constant(0)), rowBytes),
+          b.select(valid, k, b.constant(0)), 2);
+      Value place = b.mul(b.bitXor(chunk, b.bitAnd(row, 7)), 16);
+      Value offset =
+          b.add(b.add(b.mul(stage, stageBytes), b.mul(row, 128)), place);
+      b.copyAsync(offset, address,
+                  b.select(valid, b.constant(16), b.constant(0)));
+    });
+  }
+}
+
+Values Tiled::multiply(Value stage, ValueRange words, ValueRange sums) {
+  Value row = b.shiftRight(b.lane(), 2), run = b.bitAnd(b.lane(), 3);
+  std::vector<WeightDecoder::Block> blocks;
+  SmallVector<SmallVector<Values>> fragments(shape.rowTiles);
+  for (int64_t tile = 0; tile < shape.rowTiles; ++tile) {
+    blocks.push_back(decoder.open(
+        words.slice(tile * decoder.numWords(), decoder.numWords())));
+    for (unsigned step = 0; step < kSteps; ++step)
+      fragments[tile].push_back(decoder.fragment(blocks[tile], step));
+  }
+  // A lane's run of 16 k is two neighbouring chunks, wherever the order of the
+  // row puts them.
+  Value place = b.mul(b.bitXor(b.mul(run, 2), row), 16);
+  Value first = b.add(b.add(b.mul(stage, stageBytes), b.mul(row, 128)), place);
+  Value second = b.bitXor(first, b.constant(16));
+  Values result(sums);
+  Values zero(4, b.floatConstant(0));
+  for (int64_t tokens = 0; tokens < tokenTiles; ++tokens) {
+    Values pairs = b.loadShared(b.add(first, tokens * kTokens * 128), 4);
+    pairs.append(b.loadShared(b.add(second, tokens * kTokens * 128), 4));
+    Values inputSums;
+    if (decoder.needsInputSums()) {
+      inputSums = zero;
+      for (unsigned step = 0; step < kSteps; ++step)
+        inputSums = b.mma(decoder.ones(), pairs[2 * step], pairs[2 * step + 1],
+                          inputSums, problem.compute);
+    }
+    for (int64_t tile = 0; tile < shape.rowTiles; ++tile) {
+      auto total = MutableArrayRef<Value>(result).slice(
+          4 * (tile * tokenTiles + tokens), 4);
+      Values sum = scaleSums ? zero : Values(total);
+      for (unsigned step = 0; step < kSteps; ++step)
+        sum = b.mma(fragments[tile][step], pairs[2 * step], pairs[2 * step + 1],
+                    sum, problem.compute);
+      if (scaleSums)
+        sum = decoder.addScaled(blocks[tile], total, sum, inputSums);
+      llvm::copy(sum, total.begin());
+    }
+  }
+  return result;
+}
+
+Values Tiled::sumColumns(Value first, Value last) {
+  for (int64_t i = 0; i < shape.stages - 1; ++i) {
+    Value column = b.add(first, i);
+    startCopies(b.constant(i), column, b.less(column, last));
+    b.commitCopies();
+  }
+  Values state(numSums(), b.floatConstant(0));
+  state.append(load(first, Value()));
+  state.push_back(b.constant(0));
+  Values end = b.loop(first, last, 1, state, [&](Value column, ValueRange now) {
+    Value stage = now.back();
+    b.waitForCopies(shape.stages - 2);
+    // The stage is there for all, and the one before it is not read any more.
+    b.barrier();
+    Value ahead = b.add(column, shape.stages - 1);
+    Value next = b.add(stage, 1);
+    next = b.select(b.equal(next, shape.stages), b.constant(0), next);
+    Value free = b.add(stage, shape.stages - 1);
+    free = b.select(b.less(free, shape.stages), free,
+                    b.sub(free, b.constant(shape.stages)));
+    startCopies(free, ahead, b.less(ahead, last));
+    b.commitCopies();
+    Value following = b.add(column, 1);
+    Values words = load(following, b.less(following, last));
+    Values result = multiply(stage, now.drop_front(numSums()).drop_back(),
+                             now.take_front(numSums()));
+    result.append(words);
+    result.push_back(next);
+    return result;
+  });
+  b.waitForCopies(0);
+  b.barrier();
+  end.truncate(numSums());
+  return end;
+}
+
+KernelLaunch kernels::emitTiled(mlir::gpu::GPUModuleOp module,
+                                const LinearProblem &problem,
+                                const TileShape &shape) {
+  Stripes stripes(problem, shape);
+  KernelLaunch launch;
+  launch.kernel = kernelName(
+      "tiled", problem,
+      {shape.tokens, shape.rowTiles, shape.warps, shape.stages, shape.stripes});
+  launch.grid = {stripes.count, stripes.tokenBlocks, 1};
+  launch.block.x = shape.warps * kWarp;
+  launch.sharedBytes = shape.stages * shape.tokens * 128;
+  launch.operands = weightOperands(problem);
+  launch.operands.push_back(readsInputDirectly(problem) ? Operand::X
+                                                        : Operand::Arranged);
+  launch.operands.push_back(Operand::Y);
+  if (!stripes.whole())
+    launch.operands.append({Operand::Partials, Operand::Arrivals});
+  if (module.lookupSymbol(launch.kernel))
+    return launch;
+  KernelBuilder builder(module, launch.kernel, problem, launch.operands,
+                        launch.block.x,
+                        /*blocksPerProcessor=*/shape.warps <= 4 ? 2 : 1);
+  Tiled(builder, problem, shape).emit();
+  builder.finish();
+  return launch;
+}

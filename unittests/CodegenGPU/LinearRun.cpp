@@ -1,0 +1,221 @@
+//===- LinearRun.cpp - A linear layer on the emulator ---------------------===//
+//
+// Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "LinearRun.h"
+
+#include "quantopt/Codegen/GPU/Serialize.h"
+#include "quantopt/Dialect/LowBit/IR/LowBit.h"
+#include "quantopt/Packing/PackedMatrix.h"
+
+#include "mlir/IR/MLIRContext.h"
+#include "llvm/Support/TargetSelect.h"
+
+#include <cmath>
+#include <cstring>
+#include <gtest/gtest.h>
+#include <random>
+
+using namespace mlir;
+using namespace quantopt;
+using namespace quantopt::kernels;
+
+LinearCase kernels::makeCase(const LinearProblem &problem, unsigned seed) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal;
+  LinearCase result;
+  result.problem = problem;
+  const Scheme &scheme = problem.scheme;
+  auto [m, n, k] = std::tuple(problem.m, problem.n, problem.k);
+  QuantizedMatrix &weight = result.weight;
+  weight.scheme = scheme;
+  weight.n = n;
+  weight.k = k;
+  for (int64_t i = 0; i < n * k; ++i)
+    weight.codes.push_back(random() & scheme.maxCode());
+  for (int64_t i = 0; i < scheme.numScales(n, k); ++i) {
+    float scale = roundTo(scheme.scaleType, std::exp(normal(random) * 0.5f));
+    weight.scales.push_back(scale);
+    if (scheme.zero == ZeroKind::Integer)
+      weight.offsets.push_back(random() & scheme.maxCode());
+    else if (scheme.zero == ZeroKind::Minimum)
+      weight.offsets.push_back(
+          roundTo(scheme.scaleType,
+                  -scale * (scheme.maxCode() / 2.0f + normal(random))));
+  }
+  for (int64_t i = 0; i < m * k; ++i)
+    result.x.push_back(roundTo(problem.x, normal(random)));
+  std::vector<float> values(n * k);
+  dequantize(weight, values);
+  result.y.resize(m * n);
+  result.absSums.resize(m * n);
+  for (int64_t token = 0; token < m; ++token)
+    for (int64_t row = 0; row < n; ++row)
+      for (int64_t i = 0; i < k; ++i) {
+        double product = double(values[row * k + i]) * result.x[token * k + i];
+        result.y[token * n + row] += product;
+        result.absSums[token * n + row] += std::abs(product);
+      }
+  return result;
+}
+
+/// Half a unit in the last place of 1.
+static double roundingOf(FloatKind kind) {
+  switch (kind) {
+  case FloatKind::F16:
+    return std::ldexp(1, -11);
+  case FloatKind::BF16:
+    return std::ldexp(1, -8);
+  case FloatKind::F32:
+    return std::ldexp(1, -24);
+  }
+  return 0;
+}
+
+double kernels::errorBound(const LinearCase &linear, size_t output) {
+  const LinearProblem &problem = linear.problem;
+  // x, the code's value, its scale and its offset may each be rounded to the
+  // type that is multiplied; products are summed in f32.
+  double perProduct = 0;
+  if (problem.x != problem.compute)
+    perProduct += roundingOf(problem.compute);
+  perProduct += 3 * roundingOf(problem.compute);
+  perProduct += 2 * (problem.k + 16) * roundingOf(FloatKind::F32);
+  // An offset is larger than the value that is left of it.
+  if (problem.scheme.zero == ZeroKind::Minimum)
+    perProduct *= 2;
+  return linear.absSums[output] * perProduct +
+         std::abs(linear.y[output]) * roundingOf(problem.y);
+}
+
+CompiledLinear kernels::compileLinear(const LinearProblem &problem) {
+  static bool initialized = [] {
+    LLVMInitializeNVPTXTargetInfo();
+    LLVMInitializeNVPTXTarget();
+    LLVMInitializeNVPTXTargetMC();
+    LLVMInitializeNVPTXAsmPrinter();
+    return true;
+  }();
+  (void)initialized;
+  CompiledLinear result;
+  EXPECT_EQ(verify(problem), "");
+  DialectRegistry registry;
+  registerSerialization(registry);
+  registry.insert<lowbit::LowBitDialect>();
+  MLIRContext context(registry);
+  context.loadAllAvailableDialects();
+  OpBuilder builder(&context);
+  OwningOpRef<ModuleOp> top = ModuleOp::create(builder.getUnknownLoc());
+  builder.setInsertionPointToStart(top->getBody());
+  auto module = mlir::gpu::GPUModuleOp::create(
+      builder, builder.getUnknownLoc(), "kernels",
+      ArrayRef<Attribute>{targetAttr(&context, problem.chip)});
+  result.plan = emitLinear(module, problem);
+  for (const KernelLaunch &launch : result.plan)
+    for (Operand operand : launch.operands) {
+      unsigned index = static_cast<unsigned>(operand);
+      MemRefType type = operandType(&context, problem, operand);
+      if (result.operandBytes.size() <= index)
+        result.operandBytes.resize(index + 1);
+      result.operandBytes[index] =
+          type.getNumElements() * type.getElementTypeBitWidth() / 8;
+    }
+  if (failed(lowerToNvvm(module))) {
+    ADD_FAILURE() << "the kernels cannot be lowered";
+    return result;
+  }
+  FailureOr<std::string> ptx = toPtx(module);
+  if (failed(ptx)) {
+    ADD_FAILURE() << "no PTX";
+    return result;
+  }
+  result.ptx = *ptx;
+  std::string error;
+  result.module = ptx::Module::parse(result.ptx, error);
+  EXPECT_TRUE(result.module) << error;
+  return result;
+}
+
+static std::vector<uint8_t> encode(FloatKind kind,
+                                   std::span<const float> values) {
+  std::vector<uint8_t> bytes;
+  for (float value : values) {
+    uint32_t bits = encodeFloat(kind, value);
+    for (unsigned i = 0; i < bitWidth(kind); i += 8)
+      bytes.push_back(bits >> i);
+  }
+  return bytes;
+}
+
+std::vector<float> kernels::runLinear(const CompiledLinear &compiled,
+                                      const LinearCase &linear,
+                                      const ptx::RunOptions &options) {
+  if (!compiled.module)
+    return {};
+  const LinearProblem &problem = linear.problem;
+  PackedStorage packed = pack(linear.weight, Layout::Nvptx);
+  ptx::DeviceMemory memory;
+  llvm::SmallVector<uint64_t> addresses;
+  for (auto [index, size] : llvm::enumerate(compiled.operandBytes)) {
+    uint64_t address = memory.allocate(size);
+    addresses.push_back(address);
+    std::vector<uint8_t> bytes;
+    switch (static_cast<Operand>(index)) {
+    case Operand::Codes:
+      bytes = packed.codes;
+      break;
+    case Operand::Scales:
+      bytes = packed.scales;
+      break;
+    case Operand::Offsets:
+      bytes = packed.offsets;
+      break;
+    case Operand::X:
+      bytes = encode(problem.x, linear.x);
+      break;
+    case Operand::Arrivals:
+      bytes.assign(size, 0);
+      break;
+    default:
+      continue; // left undefined: NaN
+    }
+    EXPECT_EQ(int64_t(bytes.size()), size) << "operand " << index;
+    if (size)
+      std::memcpy(memory.data(address, size), bytes.data(), size);
+  }
+  // Twice: counters must be as before.
+  for (int round = 0; round < 2; ++round)
+    for (const KernelLaunch &launch : compiled.plan) {
+      std::vector<uint8_t> parameters;
+      for (Operand operand : launch.operands) {
+        uint64_t address = addresses[static_cast<unsigned>(operand)];
+        auto *bytes = reinterpret_cast<const uint8_t *>(&address);
+        parameters.insert(parameters.end(), bytes, bytes + 8);
+      }
+      auto dim = [](const Dim3 &size) {
+        return ptx::Dim3{uint32_t(size.x), uint32_t(size.y), uint32_t(size.z)};
+      };
+      ptx::Launch call{dim(launch.grid), dim(launch.block),
+                       uint32_t(launch.sharedBytes), parameters};
+      if (auto error =
+              compiled.module->run(launch.kernel, call, memory, options)) {
+        ADD_FAILURE() << launch.kernel << ", line " << error->line << ": "
+                      << error->message;
+        return {};
+      }
+    }
+  std::vector<float> y;
+  size_t bytes = bitWidth(problem.y) / 8;
+  const uint8_t *data =
+      memory.data(addresses[static_cast<unsigned>(Operand::Y)],
+                  problem.m * problem.n * bytes);
+  for (int64_t i = 0; i < problem.m * problem.n; ++i) {
+    uint32_t bits = 0;
+    std::memcpy(&bits, data + i * bytes, bytes);
+    y.push_back(decodeFloat(problem.y, bits));
+  }
+  return y;
+}

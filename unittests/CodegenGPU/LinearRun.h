@@ -1,0 +1,46 @@
+//===- LinearRun.h - A linear layer on the emulator -------------*- C++ -*-===//
+//
+// Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef QUANTOPT_UNITTESTS_CODEGENGPU_LINEARRUN_H
+#define QUANTOPT_UNITTESTS_CODEGENGPU_LINEARRUN_H
+
+#include "quantopt/Codegen/GPU/LinearKernels.h"
+#include "quantopt/PtxEmulator/PtxEmulator.h"
+
+namespace quantopt::kernels {
+
+/// Random data for a problem, and what y should be.
+struct LinearCase {
+  LinearProblem problem;
+  QuantizedMatrix weight;
+  std::vector<float> x;        ///< [m, k], values that problem.x can hold
+  std::vector<double> y;       ///< [m, n] in double, of exact weights
+  std::vector<double> absSums; ///< sum over k of |w| |x|
+};
+LinearCase makeCase(const LinearProblem &problem, unsigned seed);
+
+/// The largest error of an output that rounding explains.
+double errorBound(const LinearCase &linear, size_t output);
+
+/// The kernels of a problem, as PTX that the emulator has parsed.
+struct CompiledLinear {
+  LinearPlan plan;
+  llvm::SmallVector<int64_t> operandBytes; ///< by Operand
+  std::string ptx;
+  std::unique_ptr<ptx::Module> module;
+};
+/// Fails the running test on any error.
+CompiledLinear compileLinear(const LinearProblem &problem);
+
+/// y [m, n] of a run; nothing, and a failure of the test, if it went wrong.
+std::vector<float> runLinear(const CompiledLinear &compiled,
+                             const LinearCase &linear,
+                             const ptx::RunOptions &options = {});
+
+} // namespace quantopt::kernels
+
+#endif // QUANTOPT_UNITTESTS_CODEGENGPU_LINEARRUN_H
