@@ -109,6 +109,82 @@ TEST(SkinnyKernel, AnyShape) {
     }
 }
 
+//===----------------------------------------------------------------------===//
+// More rows of x
+//===----------------------------------------------------------------------===//
+
+static LinearProblem wgmmaProblem(int64_t m, int64_t n, int64_t k) {
+  LinearProblem problem = problemOf(m, n, k);
+  problem.chip = *parseChip("sm_90a");
+  return problem;
+}
+
+/// The cases that both kernels for many rows have to handle.
+static void checkSchemes(LinearProblem base) {
+  for (unsigned bits : {2, 3, 4, 8})
+    for (FloatKind type : {FloatKind::F16, FloatKind::BF16})
+      for (ZeroKind zero :
+           {ZeroKind::Symmetric, ZeroKind::Integer, ZeroKind::Minimum}) {
+        LinearProblem problem = base;
+        problem.scheme.bits = bits;
+        problem.scheme.zero = zero;
+        problem.x = problem.y = problem.compute = type;
+        check(problem);
+      }
+  for (int64_t group : {32, 40, 128}) {
+    LinearProblem problem = base;
+    problem.scheme.groupSize = group;
+    check(problem);
+  }
+  for (CodeTable table : {CodeTable::NF4, CodeTable::FP4}) {
+    LinearProblem problem = base;
+    problem.scheme.table = table;
+    problem.scheme.scaleType = ScaleKind::F32;
+    check(problem);
+  }
+}
+
+TEST(TiledKernel, AnyScheme) {
+  checkSchemes(problemOf(20, 48, 192));
+  checkSchemes(problemOf(40, 48, 192));
+}
+
+TEST(TiledKernel, AnyShape) {
+  for (int64_t m : {17, 32, 33, 64, 65, 150})
+    for (auto [n, k] : std::initializer_list<std::pair<int64_t, int64_t>>{
+             {1, 1}, {33, 63}, {300, 200}}) {
+      check(problemOf(m, n, k));
+      LinearProblem wide = problemOf(m, n, k);
+      wide.x = wide.y = FloatKind::F32;
+      wide.compute = FloatKind::BF16;
+      check(wide);
+    }
+}
+
+TEST(TiledKernel, SharesRowBlocks) {
+  // Stripes of 8 blocks of k over row blocks of 11.
+  check(problemOf(24, 300, 700));
+  check(problemOf(70, 600, 700));
+}
+
+TEST(WarpgroupKernel, AnyScheme) { checkSchemes(wgmmaProblem(70, 48, 192)); }
+
+TEST(WarpgroupKernel, AnyShape) {
+  for (int64_t m : {65, 128, 129})
+    for (auto [n, k] : std::initializer_list<std::pair<int64_t, int64_t>>{
+             {1, 1}, {33, 63}, {300, 200}}) {
+      check(wgmmaProblem(m, n, k));
+      LinearProblem wide = wgmmaProblem(m, n, k);
+      wide.x = wide.y = FloatKind::F32;
+      wide.compute = FloatKind::BF16;
+      check(wide);
+    }
+}
+
+TEST(WarpgroupKernel, SharesRowBlocks) {
+  check(wgmmaProblem(100, 300, 700));
+}
+
 TEST(LinearProblem, Refusals) {
   LinearProblem problem = problemOf(1, 16, 64);
   EXPECT_EQ(verify(problem), "");

@@ -127,9 +127,10 @@ Values kernels::InputRows::loadRun(Value token, Value column, Value condition) {
 }
 
 void kernels::storeOutput(KernelBuilder &b, const LinearProblem &problem,
-                          Value token, Value row, Value number) {
+                          int64_t blockRows, Value token, Value row,
+                          Value number) {
   Value exists;
-  if (problem.n % kBlockRows != 0)
+  if (problem.n % blockRows != 0)
     exists = b.less(row, problem.n);
   exists = b.both(exists, b.less(token, problem.m));
   b.when(exists, [&] {

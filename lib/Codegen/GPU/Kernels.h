@@ -99,9 +99,9 @@ private:
   bool aligned;
 };
 
-/// Writes y[token][row], if they exist.
+/// Writes y[token][row], if they exist; blocks of threads have `blockRows` rows.
 void storeOutput(KernelBuilder &builder, const LinearProblem &problem,
-                 Value token, Value row, Value number);
+                 int64_t blockRows, Value token, Value row, Value number);
 
 } // namespace quantopt::kernels
 

@@ -158,7 +158,7 @@ void Skinny::reduce(ValueRange sums) {
                  b.loadShared(b.add(place, i * fragments * kWarp * 16), 1)[0]);
              sum = sum ? b.addFloat(sum, part) : part;
            }
-           storeOutput(b, problem, token,
+           storeOutput(b, problem, rows, token,
                        b.add(b.mul(firstTile, kBlockRows), row), sum);
            return {};
          });
