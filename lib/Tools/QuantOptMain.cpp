@@ -7,6 +7,7 @@
 
 #include "quantopt/Tools/QuantOptMain.h"
 
+#include "quantopt/Codegen/GPU/Passes.h"
 #include "quantopt/Dialect/LowBit/Transforms/Passes.h"
 #include "quantopt/InitAll.h"
 
@@ -30,7 +31,10 @@ void quantopt::registerAllDialects(DialectRegistry &registry) {
   registry.insert<lowbit::LowBitDialect>();
 }
 
-void quantopt::registerAllPasses() { lowbit::registerLowBitPasses(); }
+void quantopt::registerAllPasses() {
+  lowbit::registerLowBitPasses();
+  kernels::registerCodegenGPUPasses();
+}
 
 /// Opens `path` so that bytecode in it can be read in place: that wants the
 /// alignment of its blobs of the buffer as well. A mapped file has it; a small

@@ -7,54 +7,10 @@
 
 #include "LinearRun.h"
 
-#include <cmath>
-#include <cstdlib>
-#include <fstream>
 #include <gtest/gtest.h>
 
 using namespace quantopt;
 using namespace quantopt::kernels;
-
-/// Runs a problem under all schedules: right within the bound, and the same
-/// each time.
-static void check(const LinearProblem &problem) {
-  CompiledLinear compiled = compileLinear(problem);
-  std::string name = compiled.plan.empty() ? "" : compiled.plan.back().kernel;
-  SCOPED_TRACE(name);
-  if (const char *folder = std::getenv("QUANTOPT_PTX_DIR"))
-    std::ofstream(std::string(folder) + "/" + problem.chip.name() + "_" + name +
-                  ".ptx")
-        << compiled.ptx;
-  LinearCase linear = makeCase(problem, problem.m + problem.n + problem.k);
-  std::vector<float> first;
-  for (auto schedule : {ptx::Schedule::Greedy, ptx::Schedule::RoundRobin,
-                        ptx::Schedule::Random}) {
-    ptx::RunOptions options;
-    options.schedule = schedule;
-    options.seed = 1 + problem.n;
-    std::vector<float> y = runLinear(compiled, linear, options);
-    ASSERT_EQ(y.size(), linear.y.size());
-    for (size_t i = 0; i < y.size(); ++i) {
-      // Not ">": NaN must fail.
-      ASSERT_TRUE(std::abs(y[i] - linear.y[i]) <= errorBound(linear, i))
-          << "y[" << i / problem.n << "][" << i % problem.n << "] is " << y[i]
-          << " instead of " << linear.y[i] << " +- " << errorBound(linear, i);
-    }
-    if (first.empty())
-      first = y;
-    EXPECT_EQ(y, first) << "another schedule, another result";
-  }
-}
-
-static LinearProblem problemOf(int64_t m, int64_t n, int64_t k) {
-  LinearProblem problem;
-  problem.m = m;
-  problem.n = n;
-  problem.k = k;
-  problem.scheme.zero = ZeroKind::Symmetric;
-  problem.chip = *parseChip("sm_80");
-  return problem;
-}
 
 TEST(SkinnyKernel, AnyBits) {
   for (unsigned bits = 2; bits <= 8; ++bits)
@@ -113,37 +69,6 @@ TEST(SkinnyKernel, AnyShape) {
 // More rows of x
 //===----------------------------------------------------------------------===//
 
-static LinearProblem wgmmaProblem(int64_t m, int64_t n, int64_t k) {
-  LinearProblem problem = problemOf(m, n, k);
-  problem.chip = *parseChip("sm_90a");
-  return problem;
-}
-
-/// The cases that both kernels for many rows have to handle.
-static void checkSchemes(LinearProblem base) {
-  for (unsigned bits : {2, 3, 4, 8})
-    for (FloatKind type : {FloatKind::F16, FloatKind::BF16})
-      for (ZeroKind zero :
-           {ZeroKind::Symmetric, ZeroKind::Integer, ZeroKind::Minimum}) {
-        LinearProblem problem = base;
-        problem.scheme.bits = bits;
-        problem.scheme.zero = zero;
-        problem.x = problem.y = problem.compute = type;
-        check(problem);
-      }
-  for (int64_t group : {32, 40, 128}) {
-    LinearProblem problem = base;
-    problem.scheme.groupSize = group;
-    check(problem);
-  }
-  for (CodeTable table : {CodeTable::NF4, CodeTable::FP4}) {
-    LinearProblem problem = base;
-    problem.scheme.table = table;
-    problem.scheme.scaleType = ScaleKind::F32;
-    check(problem);
-  }
-}
-
 TEST(TiledKernel, AnyScheme) {
   checkSchemes(problemOf(20, 48, 192));
   checkSchemes(problemOf(40, 48, 192));
@@ -165,24 +90,6 @@ TEST(TiledKernel, SharesRowBlocks) {
   // Stripes of 8 blocks of k over row blocks of 11.
   check(problemOf(24, 300, 700));
   check(problemOf(70, 600, 700));
-}
-
-TEST(WarpgroupKernel, AnyScheme) { checkSchemes(wgmmaProblem(70, 48, 192)); }
-
-TEST(WarpgroupKernel, AnyShape) {
-  for (int64_t m : {65, 128, 129})
-    for (auto [n, k] : std::initializer_list<std::pair<int64_t, int64_t>>{
-             {1, 1}, {33, 63}, {300, 200}}) {
-      check(wgmmaProblem(m, n, k));
-      LinearProblem wide = wgmmaProblem(m, n, k);
-      wide.x = wide.y = FloatKind::F32;
-      wide.compute = FloatKind::BF16;
-      check(wide);
-    }
-}
-
-TEST(WarpgroupKernel, SharesRowBlocks) {
-  check(wgmmaProblem(100, 300, 700));
 }
 
 TEST(LinearProblem, Refusals) {

@@ -15,7 +15,9 @@
 #include "llvm/Support/TargetSelect.h"
 
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <gtest/gtest.h>
 #include <random>
 
@@ -218,4 +220,67 @@ std::vector<float> kernels::runLinear(const CompiledLinear &compiled,
     y.push_back(decodeFloat(problem.y, bits));
   }
   return y;
+}
+
+void kernels::check(const LinearProblem &problem) {
+  CompiledLinear compiled = compileLinear(problem);
+  std::string name = compiled.plan.empty() ? "" : compiled.plan.back().kernel;
+  SCOPED_TRACE(name);
+  if (const char *folder = std::getenv("QUANTOPT_PTX_DIR"))
+    std::ofstream(std::string(folder) + "/" + problem.chip.name() + "_" + name +
+                  ".ptx")
+        << compiled.ptx;
+  LinearCase linear = makeCase(problem, problem.m + problem.n + problem.k);
+  std::vector<float> first;
+  for (auto schedule : {ptx::Schedule::Greedy, ptx::Schedule::RoundRobin,
+                        ptx::Schedule::Random}) {
+    ptx::RunOptions options;
+    options.schedule = schedule;
+    options.seed = 1 + problem.n;
+    std::vector<float> y = runLinear(compiled, linear, options);
+    ASSERT_EQ(y.size(), linear.y.size());
+    for (size_t i = 0; i < y.size(); ++i) {
+      // Not ">": NaN must fail.
+      ASSERT_TRUE(std::abs(y[i] - linear.y[i]) <= errorBound(linear, i))
+          << "y[" << i / problem.n << "][" << i % problem.n << "] is " << y[i]
+          << " instead of " << linear.y[i] << " +- " << errorBound(linear, i);
+    }
+    if (first.empty())
+      first = y;
+    EXPECT_EQ(y, first) << "another schedule, another result";
+  }
+}
+
+LinearProblem kernels::problemOf(int64_t m, int64_t n, int64_t k) {
+  LinearProblem problem;
+  problem.m = m;
+  problem.n = n;
+  problem.k = k;
+  problem.scheme.zero = ZeroKind::Symmetric;
+  problem.chip = *parseChip("sm_80");
+  return problem;
+}
+
+void kernels::checkSchemes(LinearProblem base) {
+  for (unsigned bits : {2, 3, 4, 8})
+    for (FloatKind type : {FloatKind::F16, FloatKind::BF16})
+      for (ZeroKind zero :
+           {ZeroKind::Symmetric, ZeroKind::Integer, ZeroKind::Minimum}) {
+        LinearProblem problem = base;
+        problem.scheme.bits = bits;
+        problem.scheme.zero = zero;
+        problem.x = problem.y = problem.compute = type;
+        check(problem);
+      }
+  for (int64_t group : {32, 40, 128}) {
+    LinearProblem problem = base;
+    problem.scheme.groupSize = group;
+    check(problem);
+  }
+  for (CodeTable table : {CodeTable::NF4, CodeTable::FP4}) {
+    LinearProblem problem = base;
+    problem.scheme.table = table;
+    problem.scheme.scaleType = ScaleKind::F32;
+    check(problem);
+  }
 }

@@ -41,6 +41,16 @@ std::vector<float> runLinear(const CompiledLinear &compiled,
                              const LinearCase &linear,
                              const ptx::RunOptions &options = {});
 
+/// Runs a problem under all schedules: right within the bound, and the same
+/// each time. With QUANTOPT_PTX_DIR set, writes its PTX there.
+void check(const LinearProblem &problem);
+
+/// 4 bits, symmetric, groups of 64, all f16, on sm_80.
+LinearProblem problemOf(int64_t m, int64_t n, int64_t k);
+
+/// `base` in the schemes that every kernel for many rows has to handle.
+void checkSchemes(LinearProblem base);
+
 } // namespace quantopt::kernels
 
 #endif // QUANTOPT_UNITTESTS_CODEGENGPU_LINEARRUN_H

@@ -99,7 +99,8 @@ private:
   bool aligned;
 };
 
-/// Writes y[token][row], if they exist; blocks of threads have `blockRows` rows.
+/// Writes y[token][row], if they exist; blocks of threads have `blockRows`
+/// rows.
 void storeOutput(KernelBuilder &builder, const LinearProblem &problem,
                  int64_t blockRows, Value token, Value row, Value number);
 

@@ -58,9 +58,7 @@ Attribute kernels::targetAttr(MLIRContext *context, const Chip &chip) {
                                    ptxVersion(chip));
 }
 
-LogicalResult kernels::lowerToNvvm(mlir::gpu::GPUModuleOp module) {
-  PassManager passes(module.getContext(),
-                     mlir::gpu::GPUModuleOp::getOperationName());
+void kernels::addPassesToNvvm(OpPassManager &passes) {
   passes.addPass(memref::createExpandStridedMetadataPass());
   passes.addPass(createLowerAffinePass());
   passes.addPass(createCanonicalizerPass());
@@ -74,6 +72,12 @@ LogicalResult kernels::lowerToNvvm(mlir::gpu::GPUModuleOp module) {
   passes.addPass(createReconcileUnrealizedCastsPass());
   passes.addPass(createCanonicalizerPass());
   passes.addPass(createCSEPass());
+}
+
+LogicalResult kernels::lowerToNvvm(mlir::gpu::GPUModuleOp module) {
+  PassManager passes(module.getContext(),
+                     mlir::gpu::GPUModuleOp::getOperationName());
+  addPassesToNvvm(passes);
   return passes.run(module);
 }
 

@@ -49,7 +49,8 @@ void Striped::store(ValueRange sums) {
   for (int64_t tile = 0; tile < shape.rowTiles; ++tile)
     for (int64_t tokens = 0; tokens < tokenTiles; ++tokens)
       for (int64_t i = 0; i < 4; ++i)
-        storeOutput(b, problem, shape.rows(), b.add(token, tokens * kTokens + i % 2),
+        storeOutput(b, problem, shape.rows(),
+                    b.add(token, tokens * kTokens + i % 2),
                     b.add(row, tile * kBlockRows + i / 2 * 8),
                     sums[4 * (tile * tokenTiles + tokens) + i]);
 }

@@ -10,6 +10,10 @@
 
 #include "quantopt/Codegen/GPU/LinearKernels.h"
 
+namespace mlir {
+class OpPassManager;
+}
+
 namespace quantopt::kernels {
 
 /// The dialects and translations that lowering needs.
@@ -19,8 +23,11 @@ void registerSerialization(mlir::DialectRegistry &registry);
 mlir::Attribute targetAttr(mlir::MLIRContext *context, const Chip &chip);
 
 /// Lowers the functions of `module` (gpu, scf, arith, memref) in place to
-/// NVVM.
+/// NVVM; buffers are passed as bare pointers.
 mlir::LogicalResult lowerToNvvm(mlir::gpu::GPUModuleOp module);
+
+/// The passes that lowerToNvvm() runs on a gpu.module.
+void addPassesToNvvm(mlir::OpPassManager &passes);
 
 /// PTX of a lowered module that has one target.
 mlir::FailureOr<std::string> toPtx(mlir::gpu::GPUModuleOp module);

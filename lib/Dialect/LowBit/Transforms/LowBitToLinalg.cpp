@@ -5,9 +5,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "WeightLayout.h"
-
 #include "quantopt/Dialect/LowBit/IR/Routing.h"
+#include "quantopt/Dialect/LowBit/IR/WeightLayout.h"
 #include "quantopt/Dialect/LowBit/Transforms/Passes.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"

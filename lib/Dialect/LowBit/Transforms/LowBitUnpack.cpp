@@ -5,8 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "WeightLayout.h"
-
+#include "quantopt/Dialect/LowBit/IR/WeightLayout.h"
 #include "quantopt/Dialect/LowBit/Transforms/Passes.h"
 
 namespace quantopt::lowbit {

@@ -5,7 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "WeightLayout.h"
+#include "quantopt/Dialect/LowBit/IR/WeightLayout.h"
 
 #include "quantopt/Dialect/LowBit/IR/BlobData.h"
 

@@ -5,8 +5,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef QUANTOPT_LIB_DIALECT_LOWBIT_TRANSFORMS_WEIGHTLAYOUT_H
-#define QUANTOPT_LIB_DIALECT_LOWBIT_TRANSFORMS_WEIGHTLAYOUT_H
+#ifndef QUANTOPT_DIALECT_LOWBIT_IR_WEIGHTLAYOUT_H
+#define QUANTOPT_DIALECT_LOWBIT_IR_WEIGHTLAYOUT_H
 
 #include "quantopt/Dialect/LowBit/IR/LowBit.h"
 
@@ -19,4 +19,4 @@ mlir::LogicalResult convertLayout(WeightOp op, Layout layout);
 
 } // namespace quantopt::lowbit
 
-#endif // QUANTOPT_LIB_DIALECT_LOWBIT_TRANSFORMS_WEIGHTLAYOUT_H
+#endif // QUANTOPT_DIALECT_LOWBIT_IR_WEIGHTLAYOUT_H
