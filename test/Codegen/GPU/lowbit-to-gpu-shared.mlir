@@ -1,4 +1,4 @@
-// RUN: quant-opt %s --rtn-quantize="bits=4 group=64 progress=none" --lowbit-to-gpu=chip=sm_80 2>/dev/null | FileCheck %s
+// RUN: quant-opt %s --rtn-quantize="group-size=64 progress=none" --lowbit-to-gpu=chip=sm_80 2>/dev/null | FileCheck %s
 
 // Stripes meet inside a block of rows: sums to share, and counters that are
 // cleared.
