@@ -92,6 +92,22 @@ TEST(TiledKernel, SharesRowBlocks) {
   check(problemOf(70, 600, 700));
 }
 
+//===----------------------------------------------------------------------===//
+// Mixtures of experts
+//===----------------------------------------------------------------------===//
+
+TEST(Experts, OneLaunchForAll) {
+  for (auto [m, experts] : std::initializer_list<std::pair<int64_t, int64_t>>{
+           {1, 4}, {9, 4}, {40, 8}, {40, 300}, {120, 3}, {300, 2}})
+    for (FloatKind type : {FloatKind::F16, FloatKind::F32}) {
+      LinearProblem problem = problemOf(m, 40, 130);
+      problem.experts = experts;
+      problem.scheme.zero = ZeroKind::Integer;
+      problem.x = problem.y = type;
+      check(problem);
+    }
+}
+
 TEST(LinearProblem, Refusals) {
   LinearProblem problem = problemOf(1, 16, 64);
   EXPECT_EQ(verify(problem), "");

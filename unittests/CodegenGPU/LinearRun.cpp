@@ -25,20 +25,23 @@ using namespace mlir;
 using namespace quantopt;
 using namespace quantopt::kernels;
 
-LinearCase kernels::makeCase(const LinearProblem &problem, unsigned seed) {
-  std::mt19937 random(seed);
+/// What y holds before a run with experts.
+static constexpr float kUntouched = 0.25f;
+
+/// The number of the expert with this index: not the index itself.
+static int64_t numberOf(int64_t expert) { return 3 * expert + 1; }
+
+static QuantizedMatrix makeWeight(const LinearProblem &problem,
+                                  std::mt19937 &random) {
   std::normal_distribution<float> normal;
-  LinearCase result;
-  result.problem = problem;
   const Scheme &scheme = problem.scheme;
-  auto [m, n, k] = std::tuple(problem.m, problem.n, problem.k);
-  QuantizedMatrix &weight = result.weight;
+  QuantizedMatrix weight;
   weight.scheme = scheme;
-  weight.n = n;
-  weight.k = k;
-  for (int64_t i = 0; i < n * k; ++i)
+  weight.n = problem.n;
+  weight.k = problem.k;
+  for (int64_t i = 0; i < problem.n * problem.k; ++i)
     weight.codes.push_back(random() & scheme.maxCode());
-  for (int64_t i = 0; i < scheme.numScales(n, k); ++i) {
+  for (int64_t i = 0; i < scheme.numScales(problem.n, problem.k); ++i) {
     float scale = roundTo(scheme.scaleType, std::exp(normal(random) * 0.5f));
     weight.scales.push_back(scale);
     if (scheme.zero == ZeroKind::Integer)
@@ -48,19 +51,46 @@ LinearCase kernels::makeCase(const LinearProblem &problem, unsigned seed) {
           roundTo(scheme.scaleType,
                   -scale * (scheme.maxCode() / 2.0f + normal(random))));
   }
+  return weight;
+}
+
+LinearCase kernels::makeCase(const LinearProblem &problem, unsigned seed) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal;
+  LinearCase result;
+  result.problem = problem;
+  auto [m, n, k] = std::tuple(problem.m, problem.n, problem.k);
+  std::vector<std::vector<float>> values;
+  for (int64_t i = 0; i < std::max<int64_t>(problem.experts, 1); ++i) {
+    result.weights.push_back(makeWeight(problem, random));
+    values.emplace_back(n * k);
+    dequantize(result.weights.back(), values.back());
+  }
   for (int64_t i = 0; i < m * k; ++i)
     result.x.push_back(roundTo(problem.x, normal(random)));
-  std::vector<float> values(n * k);
-  dequantize(weight, values);
   result.y.resize(m * n);
   result.absSums.resize(m * n);
-  for (int64_t token = 0; token < m; ++token)
+  for (int64_t token = 0; token < m; ++token) {
+    int64_t expert = 0;
+    if (problem.experts) {
+      // Some rows go to nobody, and the last expert gets none.
+      expert = random() % problem.experts;
+      bool isServed = expert + 1 < problem.experts;
+      result.routing.push_back(isServed ? numberOf(expert) : -1);
+      if (!isServed) {
+        for (int64_t row = 0; row < n; ++row)
+          result.y[token * n + row] = kUntouched;
+        continue;
+      }
+    }
     for (int64_t row = 0; row < n; ++row)
       for (int64_t i = 0; i < k; ++i) {
-        double product = double(values[row * k + i]) * result.x[token * k + i];
+        double product =
+            double(values[expert][row * k + i]) * result.x[token * k + i];
         result.y[token * n + row] += product;
         result.absSums[token * n + row] += std::abs(product);
       }
+  }
   return result;
 }
 
@@ -152,13 +182,24 @@ static std::vector<uint8_t> encode(FloatKind kind,
   return bytes;
 }
 
+static std::vector<uint8_t> bytesOf(const std::vector<int64_t> &numbers) {
+  auto *bytes = reinterpret_cast<const uint8_t *>(numbers.data());
+  return {bytes, bytes + 8 * numbers.size()};
+}
+
 std::vector<float> kernels::runLinear(const CompiledLinear &compiled,
                                       const LinearCase &linear,
                                       const ptx::RunOptions &options) {
   if (!compiled.module)
     return {};
   const LinearProblem &problem = linear.problem;
-  PackedStorage packed = pack(linear.weight, Layout::Nvptx);
+  PackedStorage packed;
+  for (const QuantizedMatrix &weight : linear.weights) {
+    PackedStorage one = pack(weight, Layout::Nvptx);
+    llvm::append_range(packed.codes, one.codes);
+    llvm::append_range(packed.scales, one.scales);
+    llvm::append_range(packed.offsets, one.offsets);
+  }
   ptx::DeviceMemory memory;
   llvm::SmallVector<uint64_t> addresses;
   for (auto [index, size] : llvm::enumerate(compiled.operandBytes)) {
@@ -181,6 +222,22 @@ std::vector<float> kernels::runLinear(const CompiledLinear &compiled,
     case Operand::Arrivals:
       bytes.assign(size, 0);
       break;
+    case Operand::Y:
+      if (!problem.experts)
+        continue;
+      bytes = encode(problem.y,
+                     std::vector<float>(problem.m * problem.n, kUntouched));
+      break;
+    case Operand::Routing:
+      bytes = bytesOf(linear.routing);
+      break;
+    case Operand::Experts: {
+      std::vector<int64_t> numbers;
+      for (int64_t i = 0; i < problem.experts; ++i)
+        numbers.push_back(numberOf(i));
+      bytes = bytesOf(numbers);
+      break;
+    }
     default:
       continue; // left undefined: NaN
     }

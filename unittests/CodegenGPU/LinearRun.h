@@ -16,7 +16,8 @@ namespace quantopt::kernels {
 /// Random data for a problem, and what y should be.
 struct LinearCase {
   LinearProblem problem;
-  QuantizedMatrix weight;
+  std::vector<QuantizedMatrix> weights; ///< one, or those of the experts
+  std::vector<int64_t> routing;         ///< [m], with experts
   std::vector<float> x;        ///< [m, k], values that problem.x can hold
   std::vector<double> y;       ///< [m, n] in double, of exact weights
   std::vector<double> absSums; ///< sum over k of |w| |x|

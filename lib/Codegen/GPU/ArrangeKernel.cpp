@@ -44,11 +44,14 @@ KernelLaunch kernels::emitArrange(mlir::gpu::GPUModuleOp module,
     return launch;
   KernelBuilder b(module, launch.kernel, problem, launch.operands, kThreads,
                   /*blocksPerProcessor=*/1);
-  InputRows inputs(b, problem);
+
   Value index = b.add(b.mul(b.block(), kThreads), b.thread());
   b.when(b.less(index, tokens * runs), [&] {
     Value token = b.div(index, runs), run = b.rem(index, runs);
-    Values pairs = inputs.loadRun(token, b.mul(run, kRun), Value());
+    Value exists;
+    if (tokens != problem.m)
+      exists = b.less(token, problem.m);
+    Values pairs = loadRun(b, problem, token, b.mul(run, kRun), exists);
     Value to = b.operand(Operand::Arranged);
     if (!tiles) {
       to = b.advance(to, index, 2 * kRun);

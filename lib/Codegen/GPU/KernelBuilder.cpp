@@ -113,8 +113,8 @@ Value KernelBuilder::shiftRight(Value a, int64_t b) {
 Value KernelBuilder::less(Value a, Value b) {
   return arith::CmpIOp::create(*this, arith::CmpIPredicate::ult, a, b);
 }
-Value KernelBuilder::equal(Value a, int64_t b) {
-  return arith::CmpIOp::create(*this, arith::CmpIPredicate::eq, a, constant(b));
+Value KernelBuilder::same(Value a, Value b) {
+  return arith::CmpIOp::create(*this, arith::CmpIPredicate::eq, a, b);
 }
 Value KernelBuilder::both(Value a, Value b) {
   if (!a || !b)

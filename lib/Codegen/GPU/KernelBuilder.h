@@ -56,7 +56,8 @@ public:
   Value shiftRight(Value a, int64_t b); ///< logical
   Value less(Value a, Value b);         ///< unsigned
   Value less(Value a, int64_t b) { return less(a, constant(b)); }
-  Value equal(Value a, int64_t b);
+  Value same(Value a, Value b);
+  Value equal(Value a, int64_t b) { return same(a, constant(b)); }
   Value both(Value a, Value b); ///< of two conditions; null is true
   Value select(Value condition, Value a, Value b);
   Value fma(Value a, Value b, Value c); ///< f32

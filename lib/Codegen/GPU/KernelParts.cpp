@@ -62,6 +62,8 @@ std::string kernels::kernelName(StringRef kind, const LinearProblem &problem,
     name += "_" + std::to_string(size);
   for (FloatKind type : {problem.x, problem.y, problem.compute})
     name += "_" + nameOf(type).str();
+  if (problem.experts)
+    name += "_experts_" + std::to_string(problem.experts);
   for (int64_t size : shape)
     name += "_" + std::to_string(size);
   return name;
@@ -78,20 +80,56 @@ SmallVector<Operand> kernels::weightOperands(const LinearProblem &problem) {
   SmallVector<Operand> operands = {Operand::Codes, Operand::Scales};
   if (problem.scheme.zero != ZeroKind::Symmetric)
     operands.push_back(Operand::Offsets);
+  if (problem.experts)
+    operands.push_back(Operand::Groups);
   return operands;
 }
 
-kernels::InputRows::InputRows(KernelBuilder &builder,
-                              const LinearProblem &problem)
-    : b(builder), problem(problem),
-      aligned(problem.k * bitWidth(problem.x) / 8 % 16 == 0 &&
-              problem.k % 16 == 0) {}
+//===----------------------------------------------------------------------===//
+// Rows of x and y
+//===----------------------------------------------------------------------===//
 
-Values kernels::InputRows::loadRun(Value token, Value column, Value condition) {
+kernels::TokenRows::TokenRows(KernelBuilder &builder,
+                              const LinearProblem &problem, int64_t tokens)
+    : b(builder), problem(problem), tokens(tokens) {
+  if (!problem.experts) {
+    first = b.mul(b.blockY(), tokens);
+    return;
+  }
+  Value entry = b.advance(b.operand(Operand::Groups), b.blockY(), 12);
+  auto word = [&](int64_t index) {
+    return b.loadWords(b.advance(entry, b.constant(4 * index)), 1, Value())[0];
+  };
+  group = word(0);
+  first = word(1);
+  count = word(2);
+}
+
+Value kernels::TokenRows::any() {
+  return count ? b.less(b.constant(0), count) : Value();
+}
+
+Value kernels::TokenRows::exists(Value token) {
+  return count ? b.less(token, count) : b.less(b.add(first, token), problem.m);
+}
+
+Value kernels::TokenRows::row(Value token) {
+  if (!count) {
+    Value row = b.add(first, token);
+    return b.select(b.less(row, problem.m), row, b.constant(0));
+  }
+  Value place = b.add(first, b.select(exists(token), token, b.constant(0)));
+  Value rows = b.advance(b.operand(Operand::Groups),
+                         b.constant(12 * maxGroups(problem, tokens)));
+  return b.loadWords(b.advance(rows, place, 4), 1, Value())[0];
+}
+
+Values kernels::loadRun(KernelBuilder &b, const LinearProblem &problem,
+                        Value row, Value column, Value condition) {
   int64_t bytes = bitWidth(problem.x) / 8;
-  condition = b.both(condition, b.less(token, problem.m));
-  Value row = b.advance(b.operand(Operand::X), token, problem.k * bytes);
-  Value address = b.advance(row, column, bytes);
+  bool aligned = problem.k * bytes % 16 == 0 && problem.k % 16 == 0;
+  Value address = b.advance(
+      b.advance(b.operand(Operand::X), row, problem.k * bytes), column, bytes);
   Values words;
   if (aligned) {
     if (problem.k % kBlockK != 0)
@@ -127,15 +165,15 @@ Values kernels::InputRows::loadRun(Value token, Value column, Value condition) {
 }
 
 void kernels::storeOutput(KernelBuilder &b, const LinearProblem &problem,
-                          int64_t blockRows, Value token, Value row,
+                          int64_t blockRows, Value inputRow, Value weightRow,
                           Value number) {
   Value exists;
   if (problem.n % blockRows != 0)
-    exists = b.less(row, problem.n);
-  exists = b.both(exists, b.less(token, problem.m));
+    exists = b.less(weightRow, problem.n);
   b.when(exists, [&] {
     int64_t bytes = bitWidth(problem.y) / 8;
-    Value address = b.advance(b.operand(Operand::Y), token, problem.n * bytes);
-    b.storeNumber(b.advance(address, row, bytes), number, problem.y);
+    Value address =
+        b.advance(b.operand(Operand::Y), inputRow, problem.n * bytes);
+    b.storeNumber(b.advance(address, weightRow, bytes), number, problem.y);
   });
 }

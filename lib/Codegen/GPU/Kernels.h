@@ -33,6 +33,14 @@ struct SkinnyShape {
 KernelLaunch emitSkinny(mlir::gpu::GPUModuleOp module,
                         const LinearProblem &problem, const SkinnyShape &shape);
 
+/// For a mixture of experts: sorts the rows of x by expert into groups of up to
+/// `tokens` rows. Operand::Groups: for each group expert, first place and count
+/// (0 behind the last), then the rows in the order of the places.
+KernelLaunch emitRoute(mlir::gpu::GPUModuleOp module,
+                       const LinearProblem &problem, int64_t tokens);
+/// Groups that there can be.
+int64_t maxGroups(const LinearProblem &problem, int64_t tokens);
+
 /// More rows of x: row blocks of W times blocks of tokens, x in a ring in
 /// shared memory.
 struct TileShape {
@@ -84,25 +92,40 @@ std::string inputKernelName(llvm::StringRef kind, const LinearProblem &problem,
 /// The operands that every kernel with weights takes first.
 llvm::SmallVector<Operand> weightOperands(const LinearProblem &problem);
 
-/// How activations are read from a row of x.
-class InputRows {
+/// Which rows of x, and of y, are the tokens of a block of threads.
+class TokenRows {
 public:
-  InputRows(KernelBuilder &builder, const LinearProblem &problem);
-  /// 16 neighbours from `column` on as eight pairs of the compute type, for
-  /// row `token`; 0 behind the last row and column, and where `condition` is
-  /// false.
-  Values loadRun(Value token, Value column, Value condition);
+  /// `tokens` for each y of the grid: neighbours, or a group of
+  /// Operand::Groups.
+  TokenRows(KernelBuilder &builder, const LinearProblem &problem,
+            int64_t tokens);
+
+  /// Whether the block has token 0, 1, ...
+  Value exists(Value token);
+  /// Its row; any existing one, if the token does not exist.
+  Value row(Value token);
+  /// Index of the matrix W; null if there is one only.
+  Value expert() { return group; }
+  /// Whether the block has any tokens; null if it always has.
+  Value any();
 
 private:
   KernelBuilder &b;
   const LinearProblem &problem;
-  bool aligned;
+  int64_t tokens;
+  Value group, first, count;
 };
 
-/// Writes y[token][row], if they exist; blocks of threads have `blockRows`
-/// rows.
+/// 16 neighbours of row `row` of x from `column` on, as eight pairs of the
+/// compute type; 0 behind the last column, and where `condition` is false.
+Values loadRun(KernelBuilder &builder, const LinearProblem &problem, Value row,
+               Value column, Value condition);
+
+/// Writes y[row of x][row of W], if the latter exists; blocks of threads have
+/// `blockRows` of them.
 void storeOutput(KernelBuilder &builder, const LinearProblem &problem,
-                 int64_t blockRows, Value token, Value row, Value number);
+                 int64_t blockRows, Value inputRow, Value weightRow,
+                 Value number);
 
 } // namespace quantopt::kernels
 

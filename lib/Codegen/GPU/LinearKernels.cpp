@@ -90,7 +90,30 @@ static int64_t stripesOf(const LinearProblem &problem, const TileShape &shape) {
   return ceilDiv(kBlocks, tokenBlocks);
 }
 
+/// Each expert gets some of the rows; no more is known about how many.
+static Choice chooseForExperts(const LinearProblem &problem) {
+  int64_t rowsPerExpert = ceilDiv(problem.m, problem.experts);
+  if (rowsPerExpert <= 16) {
+    SkinnyShape shape;
+    shape.tokenTiles = rowsPerExpert <= 4 ? 1 : 2;
+    shape.rowTiles = rowsPerExpert <= 4 ? 1 : 4;
+    shape.warps = skinnyWarps(problem, shape.rowTiles);
+    shape.blocks = std::max<int64_t>(1, 4 / shape.rowTiles);
+    return {Kind::Skinny, shape};
+  }
+  Choice choice;
+  choice.kind = Kind::Tiled;
+  choice.tile = {
+      .tokens = 64, .rowTiles = 2, .warps = 4, .stages = 4, .stripes = 0};
+  choice.tile.stripes = ceilDiv(problem.n, choice.tile.rows());
+  if (!readsInputDirectly(problem))
+    choice.arrangement = Arrangement::Rows;
+  return choice;
+}
+
 static Choice choose(const LinearProblem &problem) {
+  if (problem.experts)
+    return chooseForExperts(problem);
   if (problem.m <= 16) {
     SkinnyShape shape;
     shape.tokenTiles = ceilDiv(problem.m, kTokens);
@@ -120,6 +143,12 @@ static Choice choose(const LinearProblem &problem) {
   return choice;
 }
 
+/// Rows of x in a group of one expert's.
+static int64_t groupTokens(const Choice &choice) {
+  return choice.kind == Kind::Skinny ? choice.skinny.tokenTiles * kTokens
+                                     : choice.tile.tokens;
+}
+
 /// Tokens that x is padded to.
 static int64_t arrangedTokens(const Choice &choice) {
   return choice.arrangement == Arrangement::Tiles ? choice.tile.tokens : 1;
@@ -131,17 +160,22 @@ MemRefType kernels::operandType(MLIRContext *context,
   const Scheme &scheme = problem.scheme;
   int64_t groups = scheme.numGroups(problem.k);
   Type scaleType = lowbit::getScaleType(context, scheme.scaleType);
+  int64_t matrices = std::max<int64_t>(problem.experts, 1);
   switch (operand) {
   case Operand::Codes:
-    return MemRefType::get({codeBytes(problem.n, problem.k, scheme.bits)},
-                           b.getI8Type());
+    return MemRefType::get(
+        {matrices * codeBytes(problem.n, problem.k, scheme.bits)},
+        b.getI8Type());
   case Operand::Scales:
-    return MemRefType::get({numScales(problem.n, groups)}, scaleType);
+    return MemRefType::get({matrices * numScales(problem.n, groups)},
+                           scaleType);
   case Operand::Offsets:
     if (scheme.zero == ZeroKind::Minimum)
-      return MemRefType::get({numScales(problem.n, groups)}, scaleType);
+      return MemRefType::get({matrices * numScales(problem.n, groups)},
+                             scaleType);
     return MemRefType::get(
-        {rowTiles(problem.n) * groups * zeroBytes(scheme.bits)}, b.getI8Type());
+        {matrices * rowTiles(problem.n) * groups * zeroBytes(scheme.bits)},
+        b.getI8Type());
   case Operand::X:
     return MemRefType::get({problem.m, problem.k},
                            getFloatType(context, problem.x));
@@ -158,6 +192,14 @@ MemRefType kernels::operandType(MLIRContext *context,
   case Operand::Arrivals:
     return MemRefType::get({sharedBlocks(problem, choose(problem).tile)},
                            b.getI32Type());
+  case Operand::Routing:
+    return MemRefType::get({problem.m}, b.getI64Type());
+  case Operand::Experts:
+    return MemRefType::get({problem.experts}, b.getI64Type());
+  case Operand::Groups:
+    return MemRefType::get(
+        {3 * maxGroups(problem, groupTokens(choose(problem))) + problem.m},
+        b.getI32Type());
   }
   llvm_unreachable("an operand of a kernel");
 }
@@ -166,6 +208,8 @@ LinearPlan kernels::emitLinear(mlir::gpu::GPUModuleOp module,
                                const LinearProblem &problem) {
   Choice choice = choose(problem);
   LinearPlan plan;
+  if (problem.experts)
+    plan.push_back(emitRoute(module, problem, groupTokens(choice)));
   if (choice.arrangement)
     plan.push_back(emitArrange(module, problem, *choice.arrangement,
                                arrangedTokens(choice)));

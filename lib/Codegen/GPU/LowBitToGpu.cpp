@@ -8,7 +8,6 @@
 #include "quantopt/Codegen/GPU/Passes.h"
 #include "quantopt/Codegen/GPU/Serialize.h"
 #include "quantopt/Dialect/LowBit/IR/BlobData.h"
-#include "quantopt/Dialect/LowBit/IR/Routing.h"
 #include "quantopt/Dialect/LowBit/IR/WeightLayout.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -17,6 +16,9 @@
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+
+#include <map>
+#include <numeric>
 
 namespace quantopt::kernels {
 #define GEN_PASS_DEF_LOWBITTOGPU
@@ -42,17 +44,68 @@ static Attribute reshaped(ElementsAttr attr, RankedTensorType type) {
   return cast<DenseElementsAttr>(attr).reshape(type);
 }
 
+/// x as a matrix: leading dimensions are one.
+static Value flatten(OpBuilder &builder, Value value, int64_t rank) {
+  auto type = cast<RankedTensorType>(value.getType());
+  int64_t leading = type.getRank() - (rank - 1);
+  auto flat =
+      RankedTensorType::get({std::accumulate(type.getShape().begin(),
+                                             type.getShape().begin() + leading,
+                                             int64_t(1), std::multiplies<>())},
+                            type.getElementType());
+  if (rank == 2)
+    flat = RankedTensorType::get({flat.getDimSize(0), type.getShape().back()},
+                                 type.getElementType());
+  if (flat == type)
+    return value;
+  SmallVector<ReassociationIndices> groups;
+  if (leading == 0) {
+    if (rank == 2)
+      groups = {{0, 1}};
+    return tensor::ExpandShapeOp::create(builder, value.getLoc(), flat, value,
+                                         groups);
+  }
+  groups.push_back(llvm::to_vector(llvm::seq<int64_t>(0, leading)));
+  if (rank == 2)
+    groups.push_back({leading});
+  return tensor::CollapseShapeOp::create(builder, value.getLoc(), flat, value,
+                                         groups);
+}
+
+/// The inverse for y.
+static Value unflatten(OpBuilder &builder, Value matrix,
+                       RankedTensorType type) {
+  int64_t rank = type.getRank();
+  if (rank == 2)
+    return matrix;
+  if (rank == 1) {
+    SmallVector<ReassociationIndices> all = {{0, 1}};
+    return tensor::CollapseShapeOp::create(builder, matrix.getLoc(), type,
+                                           matrix, all);
+  }
+  SmallVector<ReassociationIndices> groups = {
+      llvm::to_vector(llvm::seq<int64_t>(0, rank - 1)), {rank - 1}};
+  return tensor::ExpandShapeOp::create(builder, matrix.getLoc(), type, matrix,
+                                       groups);
+}
+
 namespace {
+/// One linear, or the experts of a layer in the order of their chain.
+using Layer = SmallVector<lowbit::LinearOp, 1>;
+
 class Lowering {
 public:
   Lowering(ModuleOp module, const Chip &chip, std::optional<FloatKind> compute)
       : module(module), chip(chip), compute(compute) {}
 
-  LogicalResult lower(lowbit::LinearOp linear);
+  LogicalResult lower(const Layer &layer);
 
 private:
-  LogicalResult describe(lowbit::LinearOp linear, LinearProblem &problem);
-  Value buffer(OpBuilder &builder, lowbit::LinearOp linear, Operand operand,
+  LogicalResult pack(lowbit::LinearOp linear);
+  LogicalResult describe(const Layer &layer, LinearProblem &problem);
+  Value plane(OpBuilder &builder, const Layer &layer, unsigned index,
+              RankedTensorType type);
+  Value buffer(OpBuilder &builder, const Layer &layer, Operand operand,
                const LinearProblem &problem);
   mlir::gpu::GPUModuleOp kernels();
 
@@ -75,8 +128,19 @@ mlir::gpu::GPUModuleOp Lowering::kernels() {
       ArrayRef<Attribute>{targetAttr(module.getContext(), chip)});
 }
 
-LogicalResult Lowering::describe(lowbit::LinearOp linear,
-                                 LinearProblem &problem) {
+LogicalResult Lowering::pack(lowbit::LinearOp linear) {
+  auto weight = linear.getWeight().getDefiningOp<lowbit::WeightOp>();
+  if (!weight)
+    return linear.emitError("layer '")
+           << linear.getName()
+           << "' has a quantized weight that is not a lowbit.weight";
+  if (failed(lowbit::convertLayout(weight, Layout::Nvptx)))
+    return failure();
+  return failure(failed(weight.getPlaneData()));
+}
+
+LogicalResult Lowering::describe(const Layer &layer, LinearProblem &problem) {
+  lowbit::LinearOp linear = layer.front();
   auto error = [&] {
     return linear.emitError("layer '")
            << linear.getName() << "' has no GPU kernel: ";
@@ -101,48 +165,80 @@ LogicalResult Lowering::describe(lowbit::LinearOp linear,
   else
     problem.compute = problem.x == FloatKind::F32 ? FloatKind::BF16 : problem.x;
   problem.chip = chip;
+  problem.experts = linear.isRouted() ? layer.size() : 0;
   if (std::string message = verify(problem); !message.empty())
     return error() << message;
   return success();
 }
 
-Value Lowering::buffer(OpBuilder &builder, lowbit::LinearOp linear,
-                       Operand operand, const LinearProblem &problem) {
+/// A plane as a constant; those of experts one after the other.
+Value Lowering::plane(OpBuilder &builder, const Layer &layer, unsigned index,
+                      RankedTensorType type) {
+  auto weightOf = [](lowbit::LinearOp linear) {
+    return linear.getWeight().getDefiningOp<lowbit::WeightOp>();
+  };
+  Value &constant = planes[{weightOf(layer.front()), index}];
+  if (constant && layer.size() == 1)
+    return constant;
+  lowbit::LinearOp first = layer.front();
+  Attribute value;
+  if (layer.size() == 1) {
+    value = reshaped(weightOf(layer.front()).getPlaneAttrs()[index], type);
+  } else {
+    std::vector<char> all;
+    for (lowbit::LinearOp linear : layer)
+      llvm::append_range(all, (*weightOf(linear).getPlaneData())[index]);
+    value =
+        lowbit::createResource(type, (first.getName() + ".experts").str(), all);
+  }
+  OpBuilder::InsertionGuard guard(builder);
+  if (layer.size() == 1)
+    builder.setInsertionPoint(weightOf(layer.front()));
+  Value result = arith::ConstantOp::create(builder, first.getLoc(),
+                                           cast<TypedAttr>(value));
+  if (layer.size() == 1)
+    constant = result;
+  return result;
+}
+
+Value Lowering::buffer(OpBuilder &builder, const Layer &layer, Operand operand,
+                       const LinearProblem &problem) {
+  lowbit::LinearOp linear = layer.front();
   Location loc = linear.getLoc();
   MemRefType type = operandType(builder.getContext(), problem, operand);
   auto tensorType =
       RankedTensorType::get(type.getShape(), type.getElementType());
+  auto readOnly = [&](Value tensor) -> Value {
+    return bufferization::ToBufferOp::create(builder, loc, type, tensor,
+                                             /*read_only=*/true);
+  };
   switch (operand) {
   case Operand::Codes:
   case Operand::Scales:
-  case Operand::Offsets: {
+  case Operand::Offsets:
     // The planes are in this order.
-    auto weight = linear.getWeight().getDefiningOp<lowbit::WeightOp>();
-    unsigned index = static_cast<unsigned>(operand);
-    Value &plane = planes[{weight, index}];
-    if (!plane) {
-      OpBuilder::InsertionGuard guard(builder);
-      builder.setInsertionPoint(weight);
-      Attribute value = reshaped(weight.getPlaneAttrs()[index], tensorType);
-      plane = arith::ConstantOp::create(builder, loc, cast<TypedAttr>(value));
-    }
-    return bufferization::ToBufferOp::create(builder, loc, type, plane,
-                                             /*read_only=*/true);
+    return readOnly(
+        plane(builder, layer, static_cast<unsigned>(operand), tensorType));
+  case Operand::X:
+    return readOnly(flatten(builder, linear.getInput(), 2));
+  case Operand::Routing:
+    return readOnly(flatten(builder, linear.getRouting(), 1));
+  case Operand::Experts: {
+    SmallVector<int64_t> numbers;
+    for (lowbit::LinearOp expert : layer)
+      numbers.push_back(*expert.getExpert());
+    return readOnly(arith::ConstantOp::create(
+        builder, loc, DenseElementsAttr::get(tensorType, ArrayRef(numbers))));
   }
-  case Operand::X: {
-    Value x = linear.getInput();
-    int64_t rank = linear.getInput().getType().getRank();
-    if (rank == 1) {
-      SmallVector<ReassociationIndices> all = {{0, 1}};
-      x = tensor::ExpandShapeOp::create(builder, loc, tensorType, x, all);
-    } else if (rank > 2) {
-      SmallVector<ReassociationIndices> groups = {
-          llvm::to_vector(llvm::seq<int64_t>(0, rank - 1)), {rank - 1}};
-      x = tensor::CollapseShapeOp::create(builder, loc, tensorType, x, groups);
+  case Operand::Y:
+    if (linear.isRouted()) {
+      // Rows of no expert stay as they are.
+      Value start = flatten(builder, linear.getOthers(), 2);
+      Value copy = bufferization::AllocTensorOp::create(
+          builder, loc, tensorType, ValueRange(), start);
+      return bufferization::ToBufferOp::create(builder, loc, type, copy);
     }
-    return bufferization::ToBufferOp::create(builder, loc, type, x,
-                                             /*read_only=*/true);
-  }
+    return memref::AllocOp::create(builder, loc, type);
   case Operand::Arrivals: {
     Value counters = memref::AllocOp::create(builder, loc, type);
     Value zero =
@@ -151,33 +247,25 @@ Value Lowering::buffer(OpBuilder &builder, lowbit::LinearOp linear,
                                 ValueRange(), counters, zero);
     return counters;
   }
-  case Operand::Y:
   case Operand::Arranged:
   case Operand::Partials:
+  case Operand::Groups:
     return memref::AllocOp::create(builder, loc, type);
   }
   llvm_unreachable("an operand of a kernel");
 }
 
-LogicalResult Lowering::lower(lowbit::LinearOp linear) {
-  auto weight = linear.getWeight().getDefiningOp<lowbit::WeightOp>();
-  if (!weight)
-    return linear.emitError("layer '")
-           << linear.getName()
-           << "' has a quantized weight that is not a lowbit.weight";
-  LinearProblem problem;
-  if (failed(lowbit::convertLayout(weight, Layout::Nvptx)) ||
-      failed(describe(linear, problem)))
-    return failure();
-  for (ElementsAttr plane : weight.getPlaneAttrs())
-    if (failed(lowbit::getRawBytes(plane, [&] {
-          return linear.emitError("weight of layer '")
-                 << linear.getName() << "': ";
-        })))
+LogicalResult Lowering::lower(const Layer &layer) {
+  for (lowbit::LinearOp linear : layer)
+    if (failed(pack(linear)))
       return failure();
+  LinearProblem problem;
+  if (failed(describe(layer, problem)))
+    return failure();
 
-  OpBuilder builder(linear);
-  Location loc = linear.getLoc();
+  lowbit::LinearOp last = layer.back();
+  OpBuilder builder(last);
+  Location loc = last.getLoc();
   LinearPlan plan = emitLinear(kernels(), problem);
   std::map<Operand, Value> buffers;
   auto index = [&](int64_t value) -> Value {
@@ -191,7 +279,7 @@ LogicalResult Lowering::lower(lowbit::LinearOp linear) {
     for (Operand operand : launch.operands) {
       Value &value = buffers[operand];
       if (!value)
-        value = buffer(builder, linear, operand, problem);
+        value = buffer(builder, layer, operand, problem);
       arguments.push_back(value);
     }
     Value sharedBytes;
@@ -209,33 +297,53 @@ LogicalResult Lowering::lower(lowbit::LinearOp linear) {
       builder, loc,
       RankedTensorType::get(type.getShape(), type.getElementType()),
       buffers[Operand::Y], /*restrict=*/true, /*writable=*/true);
-  RankedTensorType resultType = linear.getResult().getType();
-  int64_t rank = resultType.getRank();
-  if (rank == 1) {
-    SmallVector<ReassociationIndices> all = {{0, 1}};
-    y = tensor::CollapseShapeOp::create(builder, loc, resultType, y, all);
-  } else if (rank > 2) {
-    SmallVector<ReassociationIndices> groups = {
-        llvm::to_vector(llvm::seq<int64_t>(0, rank - 1)), {rank - 1}};
-    y = tensor::ExpandShapeOp::create(builder, loc, resultType, y, groups);
-  }
-  if (linear.isRouted())
-    y = lowbit::selectRoutedRows(builder, linear, y);
-  linear.getResult().replaceAllUsesWith(y);
-  linear.erase();
+  last.getResult().replaceAllUsesWith(
+      unflatten(builder, y, last.getResult().getType()));
+  for (lowbit::LinearOp linear : llvm::reverse(layer))
+    linear.erase();
   return success();
+}
+
+/// Whether `next` can be multiplied in one launch with `linear`, whose result
+/// is the other rows of `next`.
+static bool continues(lowbit::LinearOp linear, lowbit::LinearOp next) {
+  return linear.isRouted() && next.isRouted() &&
+         next.getOthers() == linear.getResult() &&
+         linear.getResult().hasOneUse() &&
+         linear->getBlock() == next->getBlock() &&
+         linear.getInput() == next.getInput() &&
+         linear.getRouting() == next.getRouting() &&
+         linear.getWeight().getType() == next.getWeight().getType();
+}
+
+/// All quantized linears in the order of the graph, experts together.
+static SmallVector<Layer> collectLayers(ModuleOp module) {
+  SmallVector<Layer> layers;
+  DenseMap<Operation *, size_t> layerOf;
+  module.walk([&](lowbit::LinearOp linear) {
+    if (!linear.isQuantized())
+      return;
+    lowbit::LinearOp before;
+    if (linear.isRouted())
+      before = linear.getOthers().getDefiningOp<lowbit::LinearOp>();
+    auto it = before ? layerOf.find(before) : layerOf.end();
+    size_t index = layers.size();
+    if (it != layerOf.end() && continues(before, linear)) {
+      index = it->second;
+      layers[index].push_back(linear);
+    } else {
+      layers.push_back({linear});
+    }
+    layerOf[linear] = index;
+  });
+  return layers;
 }
 
 LogicalResult kernels::lowerLinears(ModuleOp module, const Chip &chip,
                                     std::optional<FloatKind> compute) {
-  SmallVector<lowbit::LinearOp> linears;
-  module.walk([&](lowbit::LinearOp op) {
-    if (op.isQuantized())
-      linears.push_back(op);
-  });
   Lowering lowering(module, chip, compute);
-  for (lowbit::LinearOp linear : linears)
-    if (failed(lowering.lower(linear)))
+  for (const Layer &layer : collectLayers(module))
+    if (failed(lowering.lower(layer)))
       return failure();
   SmallVector<lowbit::WeightOp> unused;
   module.walk([&](lowbit::WeightOp op) {

@@ -30,13 +30,14 @@ public:
                 WeightDecoder::canScaleSums(problem) ? Scaling::Sums
                                                      : Scaling::Weights,
                 /*reused=*/false),
-        inputs(builder, problem),
+        tokens(builder, problem, shape.tokenTiles * kTokens),
         scaleSums(WeightDecoder::canScaleSums(problem)),
         columns(columnBlocks(problem.k)) {}
 
   void emit();
 
 private:
+  void emitBody();
   /// The words of every row tile of the blocks from `first` on.
   Values load(Value first);
   /// `sums` plus what these blocks add.
@@ -50,10 +51,12 @@ private:
   const LinearProblem &problem;
   SkinnyShape shape;
   WeightDecoder decoder;
-  InputRows inputs;
+  TokenRows tokens;
   bool scaleSums;
   int64_t columns;
   Value warp, firstTile;
+  /// Rows of x that this lane reads, by tile.
+  Values inputRows;
 };
 } // namespace
 
@@ -85,9 +88,11 @@ Values Skinny::multiply(Value first, ValueRange words, ValueRange sums) {
     Value column = b.add(first, i * shape.warps);
     Value k = b.add(b.mul(column, kBlockK), b.mul(run, 16));
     SmallVector<Values> x;
-    for (int64_t tokens = 0; tokens < shape.tokenTiles; ++tokens)
-      x.push_back(inputs.loadRun(b.add(row, tokens * kTokens), k,
-                                 columnExists(column)));
+    for (int64_t tile = 0; tile < shape.tokenTiles; ++tile) {
+      Value token = b.add(row, tile * kTokens);
+      x.push_back(loadRun(b, problem, inputRows[tile], k,
+                          b.both(columnExists(column), tokens.exists(token))));
+    }
     Values zero(4, b.floatConstant(0));
     // Sums of the activations are the same for all rows of W.
     SmallVector<Values> inputSums(shape.tokenTiles);
@@ -103,23 +108,23 @@ Values Skinny::multiply(Value first, ValueRange words, ValueRange sums) {
           words.slice((i * shape.rowTiles + tile) * decoder.numWords(),
                       decoder.numWords()));
       SmallVector<Values> partial;
-      auto total = [&](int64_t tokens) {
+      auto total = [&](int64_t at) {
         return MutableArrayRef<Value>(result).slice(
-            4 * (tile * shape.tokenTiles + tokens), 4);
+            4 * (tile * shape.tokenTiles + at), 4);
       };
-      for (int64_t tokens = 0; tokens < shape.tokenTiles; ++tokens)
-        partial.push_back(scaleSums ? zero : Values(total(tokens)));
+      for (int64_t at = 0; at < shape.tokenTiles; ++at)
+        partial.push_back(scaleSums ? zero : Values(total(at)));
       for (unsigned step = 0; step < kSteps; ++step) {
         Values a = decoder.fragment(block, step);
         for (auto [sum, pairs] : llvm::zip(partial, x))
           sum = b.mma(a, pairs[2 * step], pairs[2 * step + 1], sum,
                       problem.compute);
       }
-      for (int64_t tokens = 0; tokens < shape.tokenTiles; ++tokens) {
-        Values sum = partial[tokens];
+      for (int64_t at = 0; at < shape.tokenTiles; ++at) {
+        Values sum = partial[at];
         if (scaleSums)
-          sum = decoder.addScaled(block, total(tokens), sum, inputSums[tokens]);
-        llvm::copy(sum, total(tokens).begin());
+          sum = decoder.addScaled(block, total(at), sum, inputSums[at]);
+        llvm::copy(sum, total(at).begin());
       }
     }
   }
@@ -140,7 +145,9 @@ void Skinny::reduce(ValueRange sums) {
   // Neighbouring threads have neighbouring rows of W, which are neighbours in
   // y.
   int64_t rows = shape.rowTiles * kBlockRows;
-  int64_t outputs = rows * std::min(problem.m, shape.tokenTiles * kTokens);
+  int64_t outputs = rows * shape.tokenTiles * kTokens;
+  if (!problem.experts)
+    outputs = rows * std::min(problem.m, shape.tokenTiles * kTokens);
   b.loop(b.thread(), b.constant(outputs), shape.warps * kWarp, {},
          [&](Value output, ValueRange) -> Values {
            Value row = b.rem(output, rows), token = b.div(output, rows);
@@ -158,13 +165,23 @@ void Skinny::reduce(ValueRange sums) {
                  b.loadShared(b.add(place, i * fragments * kWarp * 16), 1)[0]);
              sum = sum ? b.addFloat(sum, part) : part;
            }
-           storeOutput(b, problem, rows, token,
-                       b.add(b.mul(firstTile, kBlockRows), row), sum);
+           b.when(tokens.exists(token), [&] {
+             storeOutput(b, problem, rows, tokens.row(token),
+                         b.add(b.mul(firstTile, kBlockRows), row), sum);
+           });
            return {};
          });
 }
 
 void Skinny::emit() {
+  b.when(tokens.any(), [&] { emitBody(); });
+}
+
+void Skinny::emitBody() {
+  decoder.select(tokens.expert());
+  for (int64_t tile = 0; tile < shape.tokenTiles; ++tile)
+    inputRows.push_back(
+        tokens.row(b.add(b.shiftRight(b.lane(), 2), tile * kTokens)));
   warp = b.warp();
   firstTile = b.mul(b.block(), shape.rowTiles);
   int64_t step = shape.warps * shape.blocks;
@@ -194,6 +211,8 @@ KernelLaunch kernels::emitSkinny(mlir::gpu::GPUModuleOp module,
       kernelName("skinny", problem,
                  {shape.tokenTiles, shape.rowTiles, shape.warps, shape.blocks});
   launch.grid.x = ceilDiv(rowTiles(problem.n), shape.rowTiles);
+  if (problem.experts)
+    launch.grid.y = maxGroups(problem, shape.tokenTiles * kTokens);
   launch.block.x = shape.warps * kWarp;
   launch.sharedBytes =
       shape.warps * shape.rowTiles * shape.tokenTiles * kWarp * 16;

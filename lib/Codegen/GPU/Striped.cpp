@@ -18,7 +18,8 @@ static constexpr int64_t kShortest = 8;
 Stripes::Stripes(const LinearProblem &problem, const TileShape &shape)
     : columns(columnBlocks(problem.k)),
       rowBlocks(ceilDiv(problem.n, shape.rows())),
-      tokenBlocks(ceilDiv(problem.m, shape.tokens)),
+      tokenBlocks(problem.experts ? maxGroups(problem, shape.tokens)
+                                  : ceilDiv(problem.m, shape.tokens)),
       length(std::max(ceilDiv(columns * rowBlocks, shape.stripes),
                       std::min(columns, kShortest))),
       count(ceilDiv(columns * rowBlocks, length)) {}
@@ -28,6 +29,7 @@ Striped::Striped(KernelBuilder &builder, const LinearProblem &problem,
     : b(builder), problem(problem), shape(shape), stripes(problem, shape),
       decoder(builder, problem, scaling,
               /*reused=*/stripes.tokenBlocks > 1),
+      tokens(builder, problem, shape.tokens),
       tokenTiles(shape.tokens / kTokens), stageBytes(shape.tokens * 128) {}
 
 Values Striped::load(Value column, Value exists) {
@@ -45,14 +47,19 @@ Values Striped::load(Value column, Value exists) {
 void Striped::store(ValueRange sums) {
   Value lane = b.opaque(b.lane());
   Value row = b.add(b.mul(firstTile, kBlockRows), b.shiftRight(lane, 2));
-  Value token = b.add(firstToken, b.mul(b.bitAnd(lane, 3), 2));
-  for (int64_t tile = 0; tile < shape.rowTiles; ++tile)
-    for (int64_t tokens = 0; tokens < tokenTiles; ++tokens)
-      for (int64_t i = 0; i < 4; ++i)
-        storeOutput(b, problem, shape.rows(),
-                    b.add(token, tokens * kTokens + i % 2),
-                    b.add(row, tile * kBlockRows + i / 2 * 8),
-                    sums[4 * (tile * tokenTiles + tokens) + i]);
+  Value token = b.mul(b.bitAnd(lane, 3), 2);
+  for (int64_t at = 0; at < tokenTiles; ++at)
+    for (int64_t next : {0, 1}) {
+      Value own = b.add(token, at * kTokens + next);
+      b.when(tokens.exists(own), [&] {
+        Value inputRow = tokens.row(own);
+        for (int64_t tile = 0; tile < shape.rowTiles; ++tile)
+          for (int64_t half : {0, 1})
+            storeOutput(b, problem, shape.rows(), inputRow,
+                        b.add(row, tile * kBlockRows + 8 * half),
+                        sums[4 * (tile * tokenTiles + at) + 2 * half + next]);
+      });
+    }
 }
 
 Value Striped::slotAddress(Value slot) {
@@ -95,8 +102,7 @@ void Striped::share(Value rowBlock, Value stripe, ValueRange sums) {
   b.barrier();
   Value before = b.loadShared(b.constant(0), 1)[0];
   b.barrier();
-  Value isLast = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, before,
-                                       b.sub(lastStripe, firstStripe));
+  Value isLast = b.same(before, b.sub(lastStripe, firstStripe));
   b.when(isLast, [&] {
     b.fence();
     Values zero(numSums(), b.floatConstant(0));
@@ -125,9 +131,14 @@ void Striped::startRowBlock(Value rowBlock) {
 }
 
 void Striped::emit() {
+  b.when(tokens.any(), [&] { emitBody(); });
+}
+
+void Striped::emitBody() {
+  decoder.select(tokens.expert());
   warp = b.warp();
   Value stripe = b.block();
-  firstToken = b.mul(b.blockY(), shape.tokens);
+
   if (stripes.length == stripes.columns) {
     startRowBlock(stripe);
     store(sumColumns(b.constant(0), b.constant(stripes.columns)));

@@ -54,12 +54,14 @@ protected:
   TileShape shape;
   Stripes stripes;
   WeightDecoder decoder;
+  TokenRows tokens;
   int64_t tokenTiles, stageBytes;
   Value warp;
   /// Of the current row block.
-  Value firstTile, firstToken;
+  Value firstTile;
 
 private:
+  void emitBody();
   void startRowBlock(Value rowBlock);
   void store(ValueRange sums);
   void share(Value rowBlock, Value stripe, ValueRange sums);

@@ -60,15 +60,13 @@ void Tiled::startCopies(Value stage, Value column, Value exists) {
     if (first + threads > chunks)
       inside = b.less(index, chunks);
     b.when(inside, [&] {
-      Value token = b.add(firstToken, row);
       Value k = b.add(b.mul(column, kBlockK), b.mul(chunk, 8));
-      Value valid = b.both(exists, b.less(token, problem.m));
+      Value valid = b.both(exists, tokens.exists(row));
       if (direct && problem.k % kBlockK != 0)
         valid = b.both(valid, b.less(k, problem.k));
       // Nothing is read then, but the address should be one.
-      Value address = b.advance(
-          b.advance(x, b.select(valid, token, b.constant(0)), rowBytes),
-          b.select(valid, k, b.constant(0)), 2);
+      Value address = b.advance(b.advance(x, tokens.row(row), rowBytes),
+                                b.select(valid, k, b.constant(0)), 2);
       Value place = b.mul(b.bitXor(chunk, b.bitAnd(row, 7)), 16);
       Value offset =
           b.add(b.add(b.mul(stage, stageBytes), b.mul(row, 128)), place);
@@ -95,9 +93,9 @@ Values Tiled::multiply(Value stage, ValueRange words, ValueRange sums) {
   Value second = b.bitXor(first, b.constant(16));
   Values result(sums);
   Values zero(4, b.floatConstant(0));
-  for (int64_t tokens = 0; tokens < tokenTiles; ++tokens) {
-    Values pairs = b.loadShared(b.add(first, tokens * kTokens * 128), 4);
-    pairs.append(b.loadShared(b.add(second, tokens * kTokens * 128), 4));
+  for (int64_t at = 0; at < tokenTiles; ++at) {
+    Values pairs = b.loadShared(b.add(first, at * kTokens * 128), 4);
+    pairs.append(b.loadShared(b.add(second, at * kTokens * 128), 4));
     Values inputSums;
     if (decoder.needsInputSums()) {
       inputSums = zero;
@@ -106,8 +104,8 @@ Values Tiled::multiply(Value stage, ValueRange words, ValueRange sums) {
                           inputSums, problem.compute);
     }
     for (int64_t tile = 0; tile < shape.rowTiles; ++tile) {
-      auto total = MutableArrayRef<Value>(result).slice(
-          4 * (tile * tokenTiles + tokens), 4);
+      auto total =
+          MutableArrayRef<Value>(result).slice(4 * (tile * tokenTiles + at), 4);
       Values sum = scaleSums ? zero : Values(total);
       for (unsigned step = 0; step < kSteps; ++step)
         sum = b.mma(fragments[tile][step], pairs[2 * step], pairs[2 * step + 1],

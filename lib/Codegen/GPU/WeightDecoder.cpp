@@ -75,13 +75,19 @@ Value WeightDecoder::groupIndex(Value column, unsigned element) {
   return b.select(b.less(index, groups), index, b.constant(groups - 1));
 }
 
+Value WeightDecoder::plane(Operand operand, int64_t bytes) {
+  Value address = b.operand(operand);
+  return expert ? b.advance(address, expert, bytes) : address;
+}
+
 Values WeightDecoder::load(Value rowTile, Value column, Value condition) {
   // One 32-bit offset from the kernel's argument: half the registers and half
   // the instructions of a pointer.
   Value lane = b.lane();
   Value block = b.add(b.mul(rowTile, rowTileBytes(problem.k, scheme.bits)),
                       b.mul(column, blockBytes(scheme.bits)));
-  Value codes = b.operand(Operand::Codes);
+  Value codes =
+      plane(Operand::Codes, codeBytes(problem.n, problem.k, scheme.bits));
   Values words;
   for (const Piece &piece : pieces) {
     unsigned together = std::min(piece.width, 4u);
@@ -99,7 +105,8 @@ Values WeightDecoder::load(Value rowTile, Value column, Value condition) {
     // Of row g and row g + 8 of eight pairs of rows.
     auto address = [&](Operand operand, int64_t bytes) {
       Value offset = b.add(b.mul(place, 8 * bytes), b.mul(row, bytes));
-      return b.advance(b.operand(operand), offset);
+      return b.advance(plane(operand, rowTiles(problem.n) * groups * 8 * bytes),
+                       offset);
     };
     unsigned perPair = wordsPerPair();
     words.append(

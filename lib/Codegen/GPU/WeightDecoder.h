@@ -37,6 +37,9 @@ public:
   WeightDecoder(KernelBuilder &builder, const LinearProblem &problem,
                 Scaling scaling, bool reused);
 
+  /// From now on the weights of this expert; null: there is one matrix only.
+  void select(Value expert) { this->expert = expert; }
+
   /// Whether a block has one scale a row.
   static bool canScaleSums(const LinearProblem &problem);
 
@@ -75,6 +78,7 @@ private:
   FloatKind kind;
   Scaling scaling;
   bool reused;
+  Value expert;
   fragment::Pieces pieces;
   unsigned codeWords, parameterWords;
   int64_t group, groups;
@@ -93,6 +97,8 @@ private:
     return scheme.scaleType == ScaleKind::F32 ? 2 : 1;
   }
   unsigned wordsPerElement() const;
+  /// Address of the planes of the expert.
+  Value plane(Operand operand, int64_t bytes);
   Value groupIndex(Value column, unsigned element);
   /// f32 of row 0 or 1.
   Value number(ValueRange words, unsigned row);

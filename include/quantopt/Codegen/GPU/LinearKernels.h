@@ -50,6 +50,10 @@ struct LinearProblem {
   /// Type in which the tensor cores multiply: F16 or BF16.
   FloatKind compute = FloatKind::F16;
   Chip chip;
+  /// 0, or: as many matrices W, one after the other, of a mixture of experts.
+  /// Operand::Routing says which expert each row of x goes to; y keeps what it
+  /// holds in rows of no expert.
+  int64_t experts = 0;
 };
 
 /// What a kernel is given. The workspaces are of the plan.
@@ -62,6 +66,9 @@ enum class Operand : uint8_t {
   Arranged, ///< x in the type and order that the next kernel reads
   Partials, ///< sums over a part of k, f32
   Arrivals, ///< a counter for each tile, 0 before and after
+  Routing,  ///< number of the expert of each row of x, i64
+  Experts,  ///< numbers of the experts that there are, i64
+  Groups,   ///< rows of x by expert
 };
 
 struct Dim3 {
