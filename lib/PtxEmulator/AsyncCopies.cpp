@@ -217,6 +217,7 @@ void completeIfDone(Block &block, MBarrier &barrier) {
   }
   barrier.flying.clear();
   barrier.complete = barrier.arriving;
+  barrier.refused = false;
   clock.advance();
 }
 
@@ -358,6 +359,12 @@ void runTestWait(Warp &warp, const Instr &instr, uint32_t mask) {
           bool done = instr.mode[0] ? (barrier.phase & 1) != (asked & 1)
                                     : barrier.phase > asked >> 1;
           now |= uint32_t(done) << lane;
+        }
+        // Copies take their time: whoever asks first is too early, and must
+        // ask again.
+        if (now && !barrier.delivered.empty() && !barrier.refused) {
+          barrier.refused = true;
+          now = 0;
         }
         if (now) {
           deliver(block, barrier);

@@ -66,8 +66,9 @@ struct MBarrier {
   uint64_t phase = 0;  ///< phases completed
   uint32_t initAgent = 0, initEpoch = 0;
   bool initFenced = false; ///< by fence.mbarrier_init
-  Knowledge arriving; ///< of those that have arrived in this phase and before
-  Knowledge complete; ///< of the phases completed
+  Knowledge arriving;   ///< of those that have arrived in this phase and before
+  Knowledge complete;   ///< of the phases completed
+  bool refused = false; ///< a poll of data that is complete has failed once
   /// Lands when a completed phase is observed.
   std::vector<SharedCopy> flying, delivered;
 };

@@ -51,7 +51,9 @@ struct Group {
   uint32_t mask = 0, pc = 0, frame = 0;
   State state = Ready;
   bool pollAgain = false; ///< polled while nothing else could run
-  uint32_t barrier = 0;   ///< id, if state is Barrier
+  uint32_t failedPoll =
+      kNone;            ///< the poll that failed last, if none passed since
+  uint32_t barrier = 0; ///< id, if state is Barrier
 };
 
 class Warp {

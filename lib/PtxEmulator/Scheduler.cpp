@@ -510,28 +510,28 @@ void Scheduler::completeBarrier(uint32_t id) {
 }
 
 /// The instruction's own code leaves the lanes whose phase is not complete in
-/// Warp::pollFailed.
+/// Warp::pollFailed. The first time, the program sees that it failed, for it
+/// may not ask again; when it does, it waits.
 Scheduler::Then Scheduler::poll(Warp &warp, Group &group, const Instr &instr) {
   instr.execute(warp, instr, group.mask);
   if (machine.error)
     return Then::Stop;
   uint32_t failed = warp.pollFailed;
-  if (failed && !group.pollAgain) {
-    if (failed == group.mask)
-      return wait(warp, group, Group::Poll);
+  bool again = group.failedPoll == group.pc && !group.pollAgain;
+  group.pollAgain = false;
+  if (failed && again) {
     Group waiting = group;
     waiting.mask = failed;
     waiting.state = Group::Poll;
-    group.mask &= ~failed;
     warp.groups.push_back(waiting);
+    group.mask &= ~failed;
+    if (!group.mask)
+      return Then::Stop;
+    failed = 0;
   }
-  bool gaveUp = failed && group.pollAgain;
-  group.pollAgain = false;
+  group.failedPoll = failed ? group.pc : kNone;
   ++group.pc;
-  if (!gaveUp)
-    return Then::GoOn;
-  warp.groups.push_back(group);
-  return Then::Stop;
+  return Then::GoOn;
 }
 
 void Scheduler::wakePolls() {
