@@ -86,6 +86,15 @@ TEST(TiledKernel, AnyShape) {
     }
 }
 
+TEST(TiledKernel, DequantizedFirst) {
+  for (ZeroKind zero : {ZeroKind::Integer, ZeroKind::Minimum}) {
+    LinearProblem problem = problemOf(70, 40, 130);
+    problem.scheme.groupSize = 40;
+    problem.scheme.zero = zero;
+    check(problem);
+  }
+}
+
 TEST(TiledKernel, SharesRowBlocks) {
   // Stripes of 8 blocks of k over row blocks of 11.
   check(problemOf(24, 300, 700));

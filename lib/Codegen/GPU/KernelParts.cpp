@@ -76,7 +76,10 @@ std::string kernels::inputKernelName(StringRef kind,
                        nameOf(problem.x), nameOf(problem.compute), tileTokens);
 }
 
-SmallVector<Operand> kernels::weightOperands(const LinearProblem &problem) {
+SmallVector<Operand> kernels::weightOperands(const LinearProblem &problem,
+                                             bool dense) {
+  if (dense)
+    return {Operand::Dense};
   SmallVector<Operand> operands = {Operand::Codes, Operand::Scales};
   if (problem.scheme.zero != ZeroKind::Symmetric)
     operands.push_back(Operand::Offsets);

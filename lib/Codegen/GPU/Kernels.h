@@ -49,12 +49,19 @@ struct TileShape {
   int64_t warps;
   int64_t stages;  ///< of the ring
   int64_t stripes; ///< see Striped.h; about as many
+  /// W comes from Operand::Dense.
+  bool dense = false;
 
   int64_t rows() const { return warps * rowTiles * fragment::kBlockRows; }
 };
 /// f32 of Operand::Partials and counters of Operand::Arrivals.
 int64_t sharedSums(const LinearProblem &problem, const TileShape &shape);
 int64_t sharedBlocks(const LinearProblem &problem, const TileShape &shape);
+
+/// Makes Operand::Dense. For schemes that cost more to decode than the second
+/// way through memory costs, if many tokens are going to be multiplied.
+KernelLaunch emitDequantize(mlir::gpu::GPUModuleOp module,
+                            const LinearProblem &problem);
 
 /// With mma.sync.
 KernelLaunch emitTiled(mlir::gpu::GPUModuleOp module,
@@ -90,7 +97,8 @@ std::string inputKernelName(llvm::StringRef kind, const LinearProblem &problem,
                             int64_t tileTokens);
 
 /// The operands that every kernel with weights takes first.
-llvm::SmallVector<Operand> weightOperands(const LinearProblem &problem);
+llvm::SmallVector<Operand> weightOperands(const LinearProblem &problem,
+                                          bool dense = false);
 
 /// Which rows of x, and of y, are the tokens of a block of threads.
 class TokenRows {

@@ -44,7 +44,7 @@ std::string kernels::verify(const LinearProblem &problem) {
   if (problem.m < 1 || problem.n < 1 || problem.k < 1)
     return "a matrix is empty";
   // Bytes of a matrix are counted in 32 bits; y and x row by row.
-  if (codeBytes(problem.n, problem.k, scheme.bits) >= int64_t(1) << 32 ||
+  if (codeBytes(problem.n, problem.k, 16) >= int64_t(1) << 32 ||
       numScales(problem.n, scheme.numGroups(problem.k)) >= int64_t(1) << 30 ||
       std::max(problem.m, problem.k) >= int64_t(1) << 26)
     return "a matrix has 4 GiB or more";
@@ -140,6 +140,10 @@ static Choice choose(const LinearProblem &problem) {
       choice.arrangement = Arrangement::Rows;
   }
   choice.tile.stripes = stripesOf(problem, choice.tile);
+  // Every block of tokens decodes all weights. Where that takes a scale for
+  // each of them it is more work than the products; elsewhere it hides behind
+  // them.
+  choice.tile.dense = problem.m > 64 && WeightDecoder::isDifficult(problem);
   return choice;
 }
 
@@ -186,6 +190,10 @@ MemRefType kernels::operandType(MLIRContext *context,
     return MemRefType::get(
         {arrangedBytes(problem, arrangedTokens(choose(problem)))},
         b.getI8Type());
+  case Operand::Dense:
+    return MemRefType::get(
+        {rowTiles(problem.n) * columnBlocks(problem.k) * kDenseBlockBytes},
+        b.getI8Type());
   case Operand::Partials:
     return MemRefType::get({sharedSums(problem, choose(problem).tile)},
                            b.getF32Type());
@@ -213,6 +221,8 @@ LinearPlan kernels::emitLinear(mlir::gpu::GPUModuleOp module,
   if (choice.arrangement)
     plan.push_back(emitArrange(module, problem, *choice.arrangement,
                                arrangedTokens(choice)));
+  if (choice.tile.dense)
+    plan.push_back(emitDequantize(module, problem));
   switch (choice.kind) {
   case Kind::Skinny:
     plan.push_back(emitSkinny(module, problem, choice.skinny));

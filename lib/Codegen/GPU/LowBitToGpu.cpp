@@ -248,6 +248,7 @@ Value Lowering::buffer(OpBuilder &builder, const Layer &layer, Operand operand,
     return counters;
   }
   case Operand::Arranged:
+  case Operand::Dense:
   case Operand::Partials:
   case Operand::Groups:
     return memref::AllocOp::create(builder, loc, type);

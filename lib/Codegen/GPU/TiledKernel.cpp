@@ -27,14 +27,18 @@ class Tiled : public Striped {
 public:
   Tiled(KernelBuilder &builder, const LinearProblem &problem,
         const TileShape &shape)
-      : Striped(builder, problem, shape,
-                scalesSums(problem, shape) ? Scaling::Sums : Scaling::Weights),
-        scaleSums(scalesSums(problem, shape)) {}
+      : Striped(builder, problem, shape, scalingOf(problem, shape)),
+        scaleSums(scalingOf(problem, shape) == Scaling::Sums) {}
 
 private:
-  /// With many tokens there are no registers for a second set of sums.
-  static bool scalesSums(const LinearProblem &problem, const TileShape &shape) {
-    return WeightDecoder::canScaleSums(problem) && shape.tokens <= 32;
+  static Scaling scalingOf(const LinearProblem &problem,
+                           const TileShape &shape) {
+    if (shape.dense)
+      return Scaling::None;
+    // With many tokens there are no registers for a second set of sums.
+    return WeightDecoder::canScaleSums(problem) && shape.tokens <= 32
+               ? Scaling::Sums
+               : Scaling::Weights;
   }
   Values sumColumns(Value first, Value last) override;
   void startCopies(Value stage, Value column, Value exists);
@@ -160,12 +164,12 @@ KernelLaunch kernels::emitTiled(mlir::gpu::GPUModuleOp module,
   Stripes stripes(problem, shape);
   KernelLaunch launch;
   launch.kernel = kernelName(
-      "tiled", problem,
+      shape.dense ? "tiled_dense" : "tiled", problem,
       {shape.tokens, shape.rowTiles, shape.warps, shape.stages, shape.stripes});
   launch.grid = {stripes.count, stripes.tokenBlocks, 1};
   launch.block.x = shape.warps * kWarp;
   launch.sharedBytes = shape.stages * shape.tokens * 128;
-  launch.operands = weightOperands(problem);
+  launch.operands = weightOperands(problem, shape.dense);
   launch.operands.push_back(readsInputDirectly(problem) ? Operand::X
                                                         : Operand::Arranged);
   launch.operands.push_back(Operand::Y);

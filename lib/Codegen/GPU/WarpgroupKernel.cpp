@@ -23,7 +23,8 @@ class Warpgroup : public Striped {
 public:
   Warpgroup(KernelBuilder &builder, const LinearProblem &problem,
             const TileShape &shape)
-      : Striped(builder, problem, shape, Scaling::Weights) {}
+      : Striped(builder, problem, shape,
+                shape.dense ? Scaling::None : Scaling::Weights) {}
 
 private:
   /// Between two blocks of k.
@@ -182,19 +183,20 @@ KernelLaunch kernels::emitWarpgroup(mlir::gpu::GPUModuleOp module,
   Stripes stripes(problem, shape);
   KernelLaunch launch;
   launch.kernel =
-      kernelName("warpgroup", problem,
+      kernelName(shape.dense ? "warpgroup_dense" : "warpgroup", problem,
                  {shape.tokens, shape.warps, shape.stages, shape.stripes});
   launch.grid = {stripes.count, stripes.tokenBlocks, 1};
   launch.block.x = shape.warps * kWarp;
   launch.sharedBytes = shape.stages * (shape.tokens * 128 + 8);
-  launch.operands = weightOperands(problem);
+  launch.operands = weightOperands(problem, shape.dense);
   launch.operands.append({Operand::Arranged, Operand::Y});
   if (!stripes.whole())
     launch.operands.append({Operand::Partials, Operand::Arrivals});
   if (module.lookupSymbol(launch.kernel))
     return launch;
   KernelBuilder builder(module, launch.kernel, problem, launch.operands,
-                        launch.block.x, /*blocksPerProcessor=*/2);
+                        launch.block.x,
+                        /*blocksPerProcessor=*/shape.dense ? 1 : 2);
   Warpgroup(builder, problem, shape).emit();
   builder.finish();
   return launch;

@@ -33,6 +33,11 @@ bool WeightDecoder::canScaleSums(const LinearProblem &problem) {
   return problem.scheme.numGroups(problem.k) == 1 || group % kBlockK == 0;
 }
 
+bool WeightDecoder::isDifficult(const LinearProblem &problem) {
+  return problem.scheme.numGroups(problem.k) > 1 &&
+         problem.scheme.groupLength(problem.k) % kRun != 0;
+}
+
 WeightDecoder::WeightDecoder(KernelBuilder &builder,
                              const LinearProblem &problem, Scaling scaling,
                              bool reused)
@@ -40,8 +45,12 @@ WeightDecoder::WeightDecoder(KernelBuilder &builder,
       kind(problem.compute), scaling(scaling), reused(reused),
       pieces(scheme.bits), codeWords(scheme.bits),
       group(scheme.groupLength(problem.k)), groups(scheme.numGroups(problem.k)),
-      perElement(groups > 1 && group % kRun != 0) {
+      perElement(isDifficult(problem)) {
   parameterWords = wordsPerElement() * (perElement ? kRun : 1);
+  if (scaling == Scaling::None) {
+    codeWords = kSteps * kRegisters;
+    parameterWords = 0;
+  }
 }
 
 unsigned WeightDecoder::wordsPerElement() const {
@@ -80,7 +89,21 @@ Value WeightDecoder::plane(Operand operand, int64_t bytes) {
   return expert ? b.advance(address, expert, bytes) : address;
 }
 
+/// A block: the A registers of a step of all lanes, then those of the next.
+Values WeightDecoder::loadDense(Value rowTile, Value column, Value condition) {
+  Value block = b.add(b.mul(rowTile, columnBlocks(problem.k)), column);
+  Value offset = b.add(b.mul(block, kDenseBlockBytes), b.mul(b.lane(), 16));
+  Values words;
+  for (int64_t step = 0; step < kSteps; ++step)
+    words.append(b.streamWords(
+        b.advance(b.operand(Operand::Dense), b.add(offset, step * kLanes * 16)),
+        kRegisters, condition, /*evictFirst=*/!reused));
+  return words;
+}
+
 Values WeightDecoder::load(Value rowTile, Value column, Value condition) {
+  if (scaling == Scaling::None)
+    return loadDense(rowTile, column, condition);
   // One 32-bit offset from the kernel's argument: half the registers and half
   // the instructions of a pointer.
   Value lane = b.lane();
@@ -156,6 +179,8 @@ Value WeightDecoder::offsetPair(ValueRange first, ValueRange second,
 WeightDecoder::Block WeightDecoder::open(ValueRange words) {
   Block block;
   block.codes.assign(words.begin(), words.begin() + codeWords);
+  if (scaling == Scaling::None)
+    return block;
   ValueRange parameters = words.drop_front(codeWords);
   auto element = [&](unsigned index) {
     return parameters.slice(index * wordsPerElement(), wordsPerElement());
@@ -313,6 +338,8 @@ Values WeightDecoder::tableValues(const Block &block, unsigned step) {
 }
 
 Values WeightDecoder::fragment(const Block &block, unsigned step) {
+  if (scaling == Scaling::None)
+    return Values(ValueRange(block.codes).slice(kRegisters * step, kRegisters));
   Values values;
   if (isTable())
     values = tableValues(block, step);

@@ -28,8 +28,13 @@
 
 namespace quantopt::kernels {
 
-/// Where scales are applied.
-enum class Scaling { Sums, Weights };
+/// Bytes of 16 x 64 weights in Operand::Dense.
+inline constexpr int64_t kDenseBlockBytes =
+    2 * fragment::kBlockRows * fragment::kBlockK;
+
+/// Where scales are applied; nowhere to weights that are dequantized already
+/// (Operand::Dense).
+enum class Scaling { Sums, Weights, None };
 
 class WeightDecoder {
 public:
@@ -39,6 +44,10 @@ public:
 
   /// From now on the weights of this expert; null: there is one matrix only.
   void select(Value expert) { this->expert = expert; }
+
+  /// Whether groups begin inside a lane's run of 16 k, so that each k needs a
+  /// scale of its own: many instructions.
+  static bool isDifficult(const LinearProblem &problem);
 
   /// Whether a block has one scale a row.
   static bool canScaleSums(const LinearProblem &problem);
@@ -97,6 +106,7 @@ private:
     return scheme.scaleType == ScaleKind::F32 ? 2 : 1;
   }
   unsigned wordsPerElement() const;
+  Values loadDense(Value rowTile, Value column, Value condition);
   /// Address of the planes of the expert.
   Value plane(Operand operand, int64_t bytes);
   Value groupIndex(Value column, unsigned element);

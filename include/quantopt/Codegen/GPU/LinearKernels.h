@@ -64,6 +64,7 @@ enum class Operand : uint8_t {
   X,
   Y,
   Arranged, ///< x in the type and order that the next kernel reads
+  Dense,    ///< W in the type that is multiplied
   Partials, ///< sums over a part of k, f32
   Arrivals, ///< a counter for each tile, 0 before and after
   Routing,  ///< number of the expert of each row of x, i64
