@@ -117,6 +117,18 @@ TEST(Experts, OneLaunchForAll) {
     }
 }
 
+TEST(Chips, AllKernelsOnEach) {
+  for (const char *chip : {"sm_80", "sm_89", "sm_90a", "sm_100a", "sm_120"})
+    for (int64_t m : {1, 9, 24, 50, 70})
+      for (CodeTable table : {CodeTable::Linear, CodeTable::NF4}) {
+        LinearProblem problem = problemOf(m, 72, 200);
+        problem.chip = *parseChip(chip);
+        problem.scheme.table = table;
+        problem.x = problem.y = problem.compute = FloatKind::BF16;
+        check(problem);
+      }
+}
+
 TEST(LinearProblem, Refusals) {
   LinearProblem problem = problemOf(1, 16, 64);
   EXPECT_EQ(verify(problem), "");

@@ -36,11 +36,18 @@ struct CompiledLinear {
 };
 /// Fails the running test on any error.
 CompiledLinear compileLinear(const LinearProblem &problem);
+/// The same kernels with another text.
+CompiledLinear withPtx(const CompiledLinear &compiled, std::string ptx);
 
-/// y [m, n] of a run; nothing, and a failure of the test, if it went wrong.
-std::vector<float> runLinear(const CompiledLinear &compiled,
-                             const LinearCase &linear,
-                             const ptx::RunOptions &options = {});
+struct LinearResult {
+  std::vector<float> y; ///< [m, n]
+  std::string error;    ///< of the emulator; then there is no y
+};
+LinearResult runLinear(const CompiledLinear &compiled, const LinearCase &linear,
+                       const ptx::RunOptions &options = {});
+
+/// Empty if each output is right within its bound, else the first that is not.
+std::string firstWrong(const LinearCase &linear, const std::vector<float> &y);
 
 /// Runs a problem under all schedules: right within the bound, and the same
 /// each time. With QUANTOPT_PTX_DIR set, writes its PTX there.
