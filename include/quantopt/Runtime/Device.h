@@ -102,6 +102,12 @@ public:
 /// CUDA device: " if there is no driver or no device.
 std::unique_ptr<Device> openCudaDevice(std::string &error);
 
+/// The PTX emulator in the place of a GPU of architecture `chip` ("sm_90a"):
+/// right, slow, and strict about what a real one might forgive. Null and an
+/// error if it knows no such chip.
+std::unique_ptr<Device> openEmulatedDevice(const std::string &chip,
+                                           std::string &error);
+
 } // namespace quantopt
 
 #endif // QUANTOPT_RUNTIME_DEVICE_H
