@@ -1,3 +1,4 @@
+import ctypes
 import os
 
 import lit.formats
@@ -22,6 +23,10 @@ else:
     lit_config.note("no shared/data beside the project: tests on real models "
                     "are SKIPPED")
 config.substitutions.append(("%shared", shared))
+try:
+    ctypes.CDLL("libcuda.so.1")
+except OSError:
+    config.available_features.add("no-cuda")
 config.substitutions.append(("%examples",
                              os.path.join(config.source_dir, "examples")))
 config.substitutions.append(

@@ -5,6 +5,8 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Device/DeviceProgram.h"
+#include "Device/DeviceStages.h"
 #include "RuntimeCalls.h"
 #include "Stages.h"
 
@@ -26,6 +28,7 @@ struct CompiledModule::State {
   SmallVector<RankedTensorType> inputs, results;
   std::unique_ptr<ExecutionEngine> engine;
   void (*function)(void **) = nullptr;
+  std::unique_ptr<DeviceProgram> program; // null: this host
 
   explicit State(Location location) : location(location) {}
 };
@@ -124,11 +127,17 @@ static LogicalResult generateCode(CompiledModule::State &state, ModuleOp module,
   if (!engine)
     return fail(engine.takeError());
   state.engine = std::move(*engine);
-  state.engine->registerSymbols([](llvm::orc::MangleAndInterner mangle) {
+  bool onDevice = state.compilation.onDevice();
+  state.engine->registerSymbols([&](llvm::orc::MangleAndInterner mangle) {
     llvm::orc::SymbolMap map;
-    for (auto [name, address] : runtimeSymbols())
-      map[mangle(name)] = {llvm::orc::ExecutorAddr::fromPtr(address),
-                           llvm::JITSymbolFlags::Exported};
+    auto add = [&](ArrayRef<std::pair<StringRef, void *>> symbols) {
+      for (auto [name, address] : symbols)
+        map[mangle(name)] = {llvm::orc::ExecutorAddr::fromPtr(address),
+                             llvm::JITSymbolFlags::Exported};
+    };
+    add(runtimeSymbols());
+    if (onDevice) // which has functions of the same names
+      add(DeviceProgram::symbols());
     return map;
   });
   auto function = state.engine->lookupPacked(
@@ -154,6 +163,14 @@ CompiledModule::compile(ModuleOp original, StringRef entry,
   auto state = std::make_unique<State>(original.getLoc());
   Compilation &compilation = state->compilation;
   compilation.module = *module;
+  if (options.device) {
+    std::string chip = options.device->chip();
+    compilation.chip = kernels::parseChip(chip);
+    if (!compilation.chip)
+      return emitError(original.getLoc(), "cannot be run on ")
+             << options.device->name() << ": code for '" << chip
+             << "' is not supported; sm_80 and later are";
+  }
   auto stage = [&](StringRef name, auto run) -> LogicalResult {
     if (failed(run(compilation)))
       return failure();
@@ -174,13 +191,25 @@ CompiledModule::compile(ModuleOp original, StringRef entry,
       failed(stage("constants", moveConstantsOut)) ||
       failed(stage("normalize", normalize)) || failed(stage("fuse", fuse)) ||
       failed(stage("bufferize", bufferize)) ||
-      failed(stage("outline", outlineKernels)) ||
-      failed(stage("kernels", lowerKernels)) ||
-      failed(stage("llvm", lowerToLLVM)))
+      failed(stage("outline", outlineKernels)))
+    return failure();
+  if (compilation.onDevice() ? failed(stage("kernels", emitDeviceKernels)) ||
+                                   failed(stage("ptx", generatePtx)) ||
+                                   failed(stage("launches", lowerLaunches))
+                             : failed(stage("kernels", lowerKernels)))
+    return failure();
+  if (failed(stage("llvm", lowerToLLVM)))
     return failure();
   if (failed(generateCode(*state, *module, options.optLevel)))
     return failure();
   compilation.module = nullptr;
+  if (options.device) {
+    state->program = std::make_unique<DeviceProgram>(*options.device);
+    std::string error = state->program->load(compilation, state->inputs);
+    if (!error.empty())
+      return emitError(state->location, "cannot be run on ")
+             << options.device->name() << ": " << error;
+  }
   return std::unique_ptr<CompiledModule>(new CompiledModule(std::move(state)));
 }
 
@@ -205,6 +234,44 @@ static std::string shapeText(DType dtype, ArrayRef<int64_t> shape) {
   return text;
 }
 
+/// A failure of the graph itself.
+static LogicalResult reportFailedCheck(CompiledModule::State &s, int64_t id) {
+  const RuntimeCheck &check = s.compilation.checks[id];
+  return emitError(check.location, "run of '")
+         << s.entryName << "' failed: " << check.message;
+}
+
+static LogicalResult runOnDevice(CompiledModule::State &s,
+                                 ArrayRef<HostArray> inputs,
+                                 SmallVectorImpl<HostArray> &results) {
+  SmallVector<DeviceProgram::Destination> destinations;
+  for (RankedTensorType type : s.results) {
+    std::byte *data = nullptr;
+    HostArray array = HostArray::allocate(*dtypeOf(type.getElementType()),
+                                          type.getShape().vec(), data);
+    if (!data)
+      return emitError(s.location, "no memory for a result");
+    destinations.push_back({data, array.sizeInBytes()});
+    results.push_back(std::move(array));
+  }
+  // Of checks that the entry itself makes.
+  RunState run{nullptr, {}, {}, {}};
+  RunState *outer = std::exchange(currentRun, &run);
+  std::optional<int64_t> failedCheck;
+  std::string error =
+      s.program->run(s.function, inputs, destinations, failedCheck);
+  currentRun = outer;
+  if (!run.failedChecks.empty())
+    failedCheck = run.failedChecks[0];
+  if (error.empty() && !failedCheck)
+    return success();
+  results.clear();
+  if (!error.empty())
+    return emitError(s.location, "run of '")
+           << s.entryName << "' failed: " << error;
+  return reportFailedCheck(s, *failedCheck);
+}
+
 LogicalResult CompiledModule::run(ArrayRef<HostArray> inputs,
                                   SmallVectorImpl<HostArray> &results,
                                   LinearHandler *handler) {
@@ -223,6 +290,8 @@ LogicalResult CompiledModule::run(ArrayRef<HostArray> inputs,
              << ", but " << shapeText(input.dtype, input.shape) << " was given";
     appendDescriptor(descriptors.emplace_back(), input.data, input.shape);
   }
+  if (s.program)
+    return runOnDevice(s, inputs, results);
   for (const ExternalConstant &constant : s.compilation.constants)
     appendDescriptor(descriptors.emplace_back(), constant.data,
                      constant.type.getShape());
@@ -274,9 +343,7 @@ LogicalResult CompiledModule::run(ArrayRef<HostArray> inputs,
   }
   if (!run.failedChecks.empty()) {
     results.clear();
-    const RuntimeCheck &check = s.compilation.checks[run.failedChecks[0]];
-    return emitError(check.location, "run of '")
-           << s.entryName << "' failed: " << check.message;
+    return reportFailedCheck(s, run.failedChecks[0]);
   }
   return success();
 }

@@ -16,8 +16,37 @@ using namespace mlir;
 using namespace quantopt;
 using namespace quantopt::execution;
 
-/// Smaller constants are compiled in, where the optimizer sees them.
+/// Smaller constants are compiled in, where the optimizer sees them. Code for a
+/// device sees nothing but buffers.
 static constexpr int64_t minExternalElements = 32;
+
+/// The elements as buffers hold them: a byte for each that has fewer bits, and
+/// aligned. Copied where they do not lie so.
+static FailureOr<const char *> placeConstant(Compilation &compilation,
+                                             arith::ConstantOp op,
+                                             ElementsAttr attr) {
+  int64_t bits = attr.getShapedType().getElementTypeBitWidth();
+  auto dense = dyn_cast<DenseElementsAttr>(attr);
+  if (dense && bits < 8) {
+    std::shared_ptr<char[]> bytes(new char[dense.getNumElements()]);
+    char *to = bytes.get();
+    for (const APInt &value : dense.getValues<APInt>())
+      *to++ = char(value.getZExtValue());
+    compilation.owned.push_back(bytes);
+    return bytes.get();
+  }
+  auto data =
+      lowbit::getRawBytes(attr, [&] { return op.emitError("constant: "); });
+  if (failed(data))
+    return failure();
+  int64_t width = std::max<int64_t>(bits / 8, 1);
+  if (reinterpret_cast<uintptr_t>(data->data()) % width == 0)
+    return data->data();
+  std::shared_ptr<char[]> copy(new char[data->size()]);
+  std::copy(data->begin(), data->end(), copy.get());
+  compilation.owned.push_back(copy);
+  return copy.get();
+}
 
 LogicalResult execution::moveConstantsOut(Compilation &compilation) {
   func::FuncOp entry = compilation.entry;
@@ -38,7 +67,8 @@ LogicalResult execution::moveConstantsOut(Compilation &compilation) {
       return op.emitError("cannot be run: unknown kind of constant");
     OpBuilder builder(op);
     if (auto dense = dyn_cast<DenseElementsAttr>(attr)) {
-      if (dense.isSplat() && type.getNumElements() > 1) {
+      if (dense.isSplat() &&
+          (type.getNumElements() > 1 || compilation.onDevice())) {
         // As an op, so that it fuses and nothing large is compiled in.
         Value value = arith::ConstantOp::create(
             builder, op.getLoc(),
@@ -53,25 +83,17 @@ LogicalResult execution::moveConstantsOut(Compilation &compilation) {
         continue;
       }
       // One bit an element is not how buffers hold them.
-      if (dense.getNumElements() < minExternalElements ||
-          type.getElementTypeBitWidth() < 8)
+      if (!compilation.onDevice() &&
+          (dense.getNumElements() < minExternalElements ||
+           type.getElementTypeBitWidth() < 8))
         continue;
     }
-    auto data =
-        lowbit::getRawBytes(attr, [&] { return op.emitError("constant: "); });
-    if (failed(data))
-      return failure();
     Value &argument = arguments[attr];
     if (!argument) {
-      const char *from = data->data();
-      int64_t width = std::max<int64_t>(type.getElementTypeBitWidth() / 8, 1);
-      if (reinterpret_cast<uintptr_t>(from) % width) {
-        std::shared_ptr<char[]> copy(new char[data->size()]);
-        std::copy(data->begin(), data->end(), copy.get());
-        from = copy.get();
-        compilation.owned.push_back(copy);
-      }
-      compilation.constants.push_back({from, type});
+      FailureOr<const char *> data = placeConstant(compilation, op, attr);
+      if (failed(data))
+        return failure();
+      compilation.constants.push_back({*data, type});
       unsigned index = entry.getNumArguments();
       DictionaryAttr attrs = builder.getDictionaryAttr(builder.getNamedAttr(
           "bufferization.writable", builder.getBoolAttr(false)));

@@ -19,6 +19,21 @@ using namespace mlir;
 using namespace quantopt;
 using namespace quantopt::execution;
 
+/// A row should stay in the cache, and its loop should be worth a call.
+static constexpr RowTiling hostTiling = {4096,
+                                         2048,
+                                         256 << 10,
+                                         INT64_MAX,
+                                         /*perPoint=*/false,
+                                         0};
+/// A step is a block of threads, and what it keeps is in shared memory.
+static constexpr RowTiling deviceTiling = {0,
+                                           512,
+                                           40 << 10,
+                                           40 << 10,
+                                           /*perPoint=*/true,
+                                           128};
+
 /// Ops that cost tens of cycles.
 static bool isExpensive(Operation *op) {
   return isa<math::MathDialect>(op->getDialect()) ||
@@ -116,7 +131,8 @@ LogicalResult execution::fuse(Compilation &compilation) {
   if (failed(cleanUp(compilation.module)))
     return failure();
   cloneFills(entry);
-  if (failed(tileRows(entry)))
+  if (failed(
+          tileRows(entry, compilation.onDevice() ? deviceTiling : hostTiling)))
     return failure();
   {
     RewritePatternSet patterns(context);

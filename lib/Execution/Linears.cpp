@@ -7,6 +7,7 @@
 
 #include "Stages.h"
 
+#include "quantopt/Codegen/GPU/Passes.h"
 #include "quantopt/Dialect/LowBit/IR/BlobData.h"
 #include "quantopt/Dialect/LowBit/IR/Routing.h"
 #include "quantopt/Execution/HostCalls.h"
@@ -64,8 +65,9 @@ static LogicalResult addQuantizedWeight(Compilation &compilation, int64_t id,
   return success();
 }
 
-/// y = x * W^T with a weight that is not known now.
-static Value buildContraction(OpBuilder &builder, lowbit::LinearOp linear) {
+/// y = x * W^T with a weight of floats.
+static Value buildContraction(OpBuilder &builder, lowbit::LinearOp linear,
+                              Value weight) {
   Location loc = linear.getLoc();
   auto type = linear.getResult().getType();
   int64_t leading = type.getRank() - 1;
@@ -98,9 +100,8 @@ static Value buildContraction(OpBuilder &builder, lowbit::LinearOp linear) {
     return arith::TruncFOp::create(b, loc, to, value);
   };
   return linalg::GenericOp::create(
-             builder, loc, type,
-             ValueRange{linear.getInput(), linear.getWeight()}, init, maps,
-             iterators,
+             builder, loc, type, ValueRange{linear.getInput(), weight}, init,
+             maps, iterators,
              [&](OpBuilder &b, Location loc, ValueRange args) {
                Type to = args[2].getType();
                Value product =
@@ -112,7 +113,107 @@ static Value buildContraction(OpBuilder &builder, lowbit::LinearOp linear) {
       .getResult(0);
 }
 
+static void replaceByContraction(lowbit::LinearOp linear, Value weight) {
+  OpBuilder builder(linear);
+  Value result = buildContraction(builder, linear, weight);
+  if (linear.isRouted())
+    result = lowbit::selectRoutedRows(builder, linear, result);
+  linear.getResult().replaceAllUsesWith(result);
+  linear.erase();
+}
+
+static LogicalResult refuseUnknownWeight(lowbit::LinearOp linear) {
+  return linear.emitError("'")
+         << linear.getName()
+         << "' has a quantized weight that is not a lowbit.weight";
+}
+
+/// Weights that no linear reads any more go; they mean nothing to other ops.
+static LogicalResult eraseWeights(func::FuncOp entry) {
+  WalkResult rest = entry.walk([&](lowbit::WeightOp op) {
+    if (op->use_empty()) {
+      op.erase();
+      return WalkResult::advance();
+    }
+    op.emitError("is used by something that is not a lowbit.linear");
+    return WalkResult::interrupt();
+  });
+  return failure(rest.wasInterrupted());
+}
+
+/// The weight as floats, computed where it is needed.
+static FailureOr<Value> dequantize(lowbit::LinearOp linear) {
+  auto weight = linear.getWeight().getDefiningOp<lowbit::WeightOp>();
+  if (!weight)
+    return refuseUnknownWeight(linear);
+  lowbit::WeightType type = weight.getResult().getType();
+  if (type.getLayout())
+    return linear.emitError("'")
+           << linear.getName() << "' has a weight that is packed for a target, "
+           << "and no kernel for it; give the module before lowbit-pack";
+  if (failed(weight.getPlaneData()))
+    return failure();
+  OpBuilder builder(linear);
+  SmallVector<Value> planes;
+  for (ElementsAttr plane : weight.getPlaneAttrs())
+    planes.push_back(
+        arith::ConstantOp::create(builder, linear.getLoc(), plane));
+  auto floats =
+      RankedTensorType::get({type.getN(), type.getK()}, builder.getF32Type());
+  return type.getScheme().emitDequantize(builder, linear.getLoc(), planes,
+                                         floats);
+}
+
+/// Whether there are kernels that multiply with the codes themselves: groups
+/// must not run on across rows.
+static bool hasKernel(lowbit::LinearOp linear) {
+  auto type = cast<lowbit::WeightType>(linear.getWeight().getType());
+  Scheme scheme;
+  if (auto affine = dyn_cast<lowbit::AffineAttr>(type.getScheme()))
+    scheme = affine.getScheme();
+  else if (auto codebook = dyn_cast<lowbit::CodebookAttr>(type.getScheme()))
+    scheme = codebook.getScheme();
+  else
+    return false;
+  return scheme.granularity != Granularity::Flat ||
+         type.getK() % scheme.groupSize == 0;
+}
+
+/// A device has no host to call: linears become launches of kernels made for
+/// their weights, or contractions.
+static LogicalResult lowerLinearsOnDevice(Compilation &compilation) {
+  func::FuncOp entry = compilation.entry;
+  SmallVector<lowbit::LinearOp> linears;
+  WalkResult calls = entry.walk([&](Operation *op) -> WalkResult {
+    if (auto linear = dyn_cast<lowbit::LinearOp>(op))
+      linears.push_back(linear);
+    else if (isa<lowbit::HostLinearOp, lowbit::HostExpertsOp>(op))
+      return op->emitError("cannot be run on the GPU: '")
+             << op->getName() << "' calls the host";
+    return WalkResult::advance();
+  });
+  if (calls.wasInterrupted())
+    return failure();
+  for (lowbit::LinearOp linear : linears) {
+    Value weight = linear.getWeight();
+    if (linear.isQuantized()) {
+      if (hasKernel(linear))
+        continue;
+      FailureOr<Value> floats = dequantize(linear);
+      if (failed(floats))
+        return failure();
+      weight = *floats;
+    }
+    replaceByContraction(linear, weight);
+  }
+  return kernels::lowerLinears(compilation.module, *compilation.chip,
+                               /*compute=*/std::nullopt);
+}
+
 LogicalResult execution::lowerLinears(Compilation &compilation) {
+  if (compilation.onDevice())
+    return failure(failed(lowerLinearsOnDevice(compilation)) ||
+                   failed(eraseWeights(compilation.entry)));
   int64_t nextId = 0;
   compilation.entry.walk([&](Operation *op) {
     if (auto linear = dyn_cast<lowbit::HostLinearOp>(op))
@@ -140,28 +241,13 @@ LogicalResult execution::lowerLinears(Compilation &compilation) {
       }
       callHost(linear, it->second, /*observed=*/false);
     } else if (linear.isQuantized()) {
-      return linear.emitError("'")
-             << linear.getName()
-             << "' has a quantized weight that is not a lowbit.weight";
+      return refuseUnknownWeight(linear);
     } else {
-      OpBuilder builder(linear);
-      Value result = buildContraction(builder, linear);
-      if (linear.isRouted())
-        result = lowbit::selectRoutedRows(builder, linear, result);
-      linear.getResult().replaceAllUsesWith(result);
-      linear.erase();
+      replaceByContraction(linear, weight);
     }
     if (Operation *source = weight.getDefiningOp();
         source && isOpTriviallyDead(source))
       source->erase();
   }
-  WalkResult rest = compilation.entry.walk([&](lowbit::WeightOp op) {
-    if (op->use_empty()) {
-      op.erase();
-      return WalkResult::advance();
-    }
-    op.emitError("is used by something that is not a lowbit.linear");
-    return WalkResult::interrupt();
-  });
-  return failure(rest.wasInterrupted());
+  return eraseWeights(compilation.entry);
 }

@@ -86,16 +86,21 @@ static bool allShapesStatic(ModuleOp module) {
   return true;
 }
 
+void execution::buildFreeBuffers(OpPassManager &passes) {
+  bufferization::buildBufferDeallocationPipeline(passes);
+  passes.addPass(createConvertBufferizationToMemRefPass());
+  passes.addNestedPass<func::FuncOp>(
+      bufferization::createOptimizeAllocationLivenessPass());
+}
+
 LogicalResult execution::lowerToLLVM(Compilation &compilation) {
   ModuleOp module = compilation.module;
   compilation.entry = nullptr; // replaced below
   if (failed(expandMath(module)))
     return failure();
   PassManager passes(module.getContext());
-  bufferization::buildBufferDeallocationPipeline(passes);
-  passes.addPass(createConvertBufferizationToMemRefPass());
-  passes.addNestedPass<func::FuncOp>(
-      bufferization::createOptimizeAllocationLivenessPass());
+  if (!compilation.onDevice()) // whose stages have done so
+    buildFreeBuffers(passes);
   passes.addPass(createConvertSCFToOpenMPPass());
   if (failed(passes.run(module)))
     return failure();

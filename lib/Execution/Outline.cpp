@@ -13,6 +13,7 @@
 
 #include "Stages.h"
 
+#include "mlir/Analysis/TopologicalSortUtils.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/Utils/Utils.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -33,9 +34,13 @@ static bool isPlainCopy(memref::CopyOp copy) {
          contiguous(copy.getTarget().getType());
 }
 
-static bool shouldOutline(Operation *op) {
+/// On a device the entry runs loops itself and launches what is in them; it
+/// cannot store into a buffer either.
+static bool shouldOutline(Operation *op, bool onDevice) {
   if (op->getNumResults() > 0)
     return false;
+  if (onDevice)
+    return isa<linalg::LinalgOp, scf::ForallOp, memref::StoreOp>(op);
   return isa<linalg::LinalgOp, scf::ForallOp, scf::ForOp, scf::ParallelOp>(op);
 }
 
@@ -46,7 +51,7 @@ public:
 
   void outlineIn(Block &block) {
     for (Operation &op : llvm::make_early_inc_range(block)) {
-      if (shouldOutline(&op))
+      if (shouldOutline(&op, compilation.onDevice()))
         outline(&op);
       else
         for (Region &region : op.getRegions())
@@ -56,18 +61,36 @@ public:
   }
 
 private:
+  /// A view whose place is only known at run time moves too: kernels on a
+  /// device get buffers that a pointer describes.
+  bool movesAlong(Operation *source) {
+    if (source->hasTrait<OpTrait::ConstantLike>())
+      return true;
+    if (!compilation.onDevice() || !isa<ViewLikeOpInterface>(source))
+      return false;
+    auto type = dyn_cast<MemRefType>(source->getResult(0).getType());
+    int64_t offset;
+    SmallVector<int64_t> strides;
+    return type && type.hasStaticShape() &&
+           succeeded(type.getStridesAndOffset(strides, offset)) &&
+           (ShapedType::isDynamic(offset) ||
+            ShapedType::isDynamicShape(strides));
+  }
+
   void outline(Operation *op) {
     // Constants move along, so that sizes stay known inside.
     SetVector<Value> used(op->operand_begin(), op->operand_end());
     getUsedValuesDefinedAbove(op->getRegions(), used);
     SmallVector<Value> arguments;
-    SmallVector<Operation *> constants;
-    for (Value value : used) {
-      Operation *source = value.getDefiningOp();
-      if (source && source->hasTrait<OpTrait::ConstantLike>())
-        constants.push_back(source);
-      else
-        arguments.push_back(value);
+    SetVector<Operation *> moved;
+    for (size_t i = 0; i < used.size(); ++i) { // grows
+      Operation *source = used[i].getDefiningOp();
+      if (source && movesAlong(source)) {
+        moved.insert(source);
+        used.insert(source->operand_begin(), source->operand_end());
+      } else {
+        arguments.push_back(used[i]);
+      }
     }
     ModuleOp module = compilation.module;
     OpBuilder builder(module.getBodyRegion());
@@ -79,8 +102,8 @@ private:
     builder.setInsertionPointToStart(body);
     IRMapping mapping;
     mapping.map(arguments, body->getArguments());
-    for (Operation *constant : constants)
-      builder.clone(*constant, mapping);
+    for (Operation *source : topologicalSort(moved))
+      builder.clone(*source, mapping);
     builder.clone(*op, mapping);
     func::ReturnOp::create(builder, op->getLoc());
 
@@ -111,7 +134,10 @@ private:
 LogicalResult execution::outlineKernels(Compilation &compilation) {
   SmallVector<memref::CopyOp> copies;
   compilation.module.walk([&](memref::CopyOp copy) {
-    if (!isPlainCopy(copy))
+    // Inside a loop over tiles a device has threads to copy with, and no call.
+    bool inTile =
+        compilation.onDevice() && copy->getParentOfType<scf::ForallOp>();
+    if (!isPlainCopy(copy) || inTile)
       copies.push_back(copy);
   });
   for (memref::CopyOp copy : copies) {

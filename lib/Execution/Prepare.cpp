@@ -11,8 +11,11 @@
 
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Pass/PassManager.h"
@@ -31,7 +34,13 @@ static bool isKnownDialect(Dialect *dialect) {
       dialect);
 }
 
-static LogicalResult checkSignature(func::FuncOp entry) {
+/// Launches of kernels that come with the module, and the buffers of these.
+static bool belongsToLaunch(Operation *op) {
+  return isa<gpu::LaunchFuncOp, gpu::MemsetOp, memref::AllocOp,
+             bufferization::ToBufferOp, bufferization::ToTensorOp>(op);
+}
+
+static LogicalResult checkSignature(func::FuncOp entry, bool onDevice) {
   auto check = [&](TypeRange types, StringRef what) -> LogicalResult {
     for (auto [index, type] : llvm::enumerate(types)) {
       auto tensor = dyn_cast<RankedTensorType>(type);
@@ -40,6 +49,10 @@ static LogicalResult checkSignature(func::FuncOp entry) {
         return entry.emitError("cannot be run: ")
                << what << " " << index << " is " << type
                << ", not a ranked tensor of numbers";
+      if (onDevice && !tensor.hasStaticShape())
+        return entry.emitError("cannot be run on the GPU: ")
+               << what << " " << index << " is " << type
+               << "; import the model with fixed sizes";
     }
     return success();
   };
@@ -63,7 +76,7 @@ LogicalResult execution::prepareModule(Compilation &compilation,
   }
   if (entry.isExternal())
     return entry.emitError("cannot be run: it has no body");
-  if (failed(checkSignature(entry)))
+  if (failed(checkSignature(entry, compilation.onDevice())))
     return failure();
   compilation.entry = entry;
   entry.setPublic();
@@ -86,24 +99,32 @@ LogicalResult execution::prepareModule(Compilation &compilation,
       return call.emitError("cannot be run: the call of '")
              << call.getCallee()
              << "' cannot be inlined (it is external or recursive)";
+    if (belongsToLaunch(op)) {
+      if (compilation.onDevice())
+        return WalkResult::advance();
+      return op->emitError("cannot be run on the host: it belongs to a kernel "
+                           "for a GPU; run the module there");
+    }
     if (!isKnownDialect(op->getDialect()))
-      return op->emitError("cannot be run on the host: quant-opt does not know "
-                           "how to lower '")
-             << op->getName() << "'; lower it to linalg on tensors first";
+      return op->emitError("cannot be run on ")
+             << compilation.place()
+             << ": quant-opt does not know how to lower '" << op->getName()
+             << "'; lower it to linalg on tensors first";
     for (Type type : op->getResultTypes())
       if (isa<UnrankedTensorType, ComplexType, BaseMemRefType>(type) ||
           (isa<RankedTensorType>(type) && !cast<RankedTensorType>(type)
                                                .getElementType()
                                                .isIntOrIndexOrFloat()))
-        return op->emitError("cannot be run on the host: values of type ")
-               << type << " are not supported";
+        return op->emitError("cannot be run on ")
+               << compilation.place() << ": values of type " << type
+               << " are not supported";
     return WalkResult::advance();
   });
   if (walk.wasInterrupted())
     return failure();
   // Whatever else the module holds (globals of other dialects) is not reached.
   for (Operation &op : llvm::make_early_inc_range(module.getOps()))
-    if (&op != entry)
+    if (&op != entry && !(compilation.onDevice() && isa<gpu::GPUModuleOp>(op)))
       op.erase();
   // Attributes of the arguments speak to other passes (calibration data).
   entry.removeArgAttrsAttr();

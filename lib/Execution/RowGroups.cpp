@@ -16,22 +16,27 @@ using namespace quantopt;
 using namespace quantopt::execution;
 using utils::IteratorType;
 
-/// Smaller ops are not worth a loop over tiles.
-static constexpr int64_t minTiledElements = 4096;
-/// Elements that one step of the outer loop should have at least.
-static constexpr int64_t wantedTileElements = 2048;
-/// What one step may keep of each member.
-static constexpr int64_t maxRowBytes = 256 << 10;
-
 namespace {
 
 /// A root and the producers that are computed inside its loop over rows.
 struct Group {
   linalg::LinalgOp root;
+  const RowTiling &tiling;
+
+  Group(linalg::LinalgOp root, const RowTiling &tiling)
+      : root(root), tiling(tiling) {}
+
   SmallVector<int64_t> tileSizes; // of the root's loops, 0 = whole
   SmallVector<unsigned> tiled;    // loops of the root with a tile size
   /// For each member, its loop that goes with each tiled loop of the root.
   DenseMap<Operation *, SmallVector<unsigned>> loops;
+  int64_t bytes = 0; // that a step keeps of the members
+
+  bool reduces() const {
+    return llvm::any_of(llvm::make_first_range(loops), [](Operation *op) {
+      return cast<linalg::LinalgOp>(op).getNumReductionLoops() > 0;
+    });
+  }
 };
 
 bool isCandidate(Operation *op) {
@@ -50,8 +55,10 @@ int64_t divisorUpTo(int64_t size, int64_t limit) {
 }
 
 /// Chooses the loops over rows: all parallel ones but the innermost of the
-/// result, in tiles of a useful size.
-bool chooseTiles(Group &group) {
+/// result, unless `all`, in tiles of a useful size.
+bool chooseTiles(Group &group, bool all) {
+  int64_t minTiledElements = group.tiling.minElements,
+          wantedTileElements = group.tiling.wantedElements;
   linalg::LinalgOp op = group.root;
   SmallVector<int64_t> sizes = op.getStaticLoopRanges();
   SmallVector<IteratorType> iterators = op.getIteratorTypesArray();
@@ -72,6 +79,22 @@ bool chooseTiles(Group &group) {
     total *= ShapedType::isDynamic(size) ? minTiledElements : size;
   if (total < minTiledElements)
     return false;
+  if (all) {
+    wantedTileElements = std::clamp<int64_t>(total / group.tiling.wantedSteps,
+                                             32, wantedTileElements);
+    if (wantedTileElements >= total)
+      return false;
+    for (unsigned row : llvm::reverse(rows)) {
+      if (ShapedType::isDynamic(sizes[row]))
+        return false;
+      group.tileSizes[row] = divisorUpTo(
+          sizes[row], std::max<int64_t>(wantedTileElements / inner, 1));
+      inner *= group.tileSizes[row];
+    }
+    llvm::sort(rows);
+    group.tiled = rows;
+    return true;
+  }
   if (!reduces && rows.size() > 1) {
     rows.pop_back();
     inner =
@@ -81,12 +104,18 @@ bool chooseTiles(Group &group) {
       if (iterator == IteratorType::reduction && !ShapedType::isDynamic(size))
         inner *= size;
   }
-  for (unsigned row : rows)
+  int64_t steps = 1;
+  for (unsigned row : rows) {
     group.tileSizes[row] = 1;
+    steps *= ShapedType::isDynamic(sizes[row]) ? 1 : sizes[row];
+  }
   int64_t nearest = sizes[rows.back()];
-  if (!ShapedType::isDynamic(nearest) && inner < wantedTileElements)
-    group.tileSizes[rows.back()] = divisorUpTo(
-        nearest, wantedTileElements * 2 / std::max<int64_t>(inner, 1));
+  if (!ShapedType::isDynamic(nearest) && inner < wantedTileElements) {
+    int64_t limit = wantedTileElements * 2 / std::max<int64_t>(inner, 1);
+    if (int64_t wanted = group.tiling.wantedSteps)
+      limit = std::min(limit, std::max<int64_t>(steps / wanted, 1));
+    group.tileSizes[rows.back()] = divisorUpTo(nearest, limit);
+  }
   llvm::sort(rows);
   group.tiled = rows;
   return true;
@@ -119,9 +148,10 @@ SmallVector<unsigned> followLoops(OpOperand &operand,
   return loops;
 }
 
-/// True if what one step computes of `op` fits the cache.
-bool hasSmallRows(linalg::LinalgOp op, ArrayRef<unsigned> tiledLoops,
-                  const Group &group) {
+/// What one step computes of `op`; nothing if that is not known.
+std::optional<int64_t> bytesOfStep(linalg::LinalgOp op,
+                                   ArrayRef<unsigned> tiledLoops,
+                                   const Group &group) {
   AffineMap out = op.getMatchingIndexingMap(op.getDpsInitOperand(0));
   auto type = cast<RankedTensorType>(op->getResult(0).getType());
   int64_t bytes = std::max(1u, type.getElementTypeBitWidth() / 8);
@@ -129,16 +159,16 @@ bool hasSmallRows(linalg::LinalgOp op, ArrayRef<unsigned> tiledLoops,
   for (AffineExpr expr : out.getResults()) {
     auto dim = dyn_cast<AffineDimExpr>(expr);
     if (!dim)
-      return false;
+      return std::nullopt;
     auto it = llvm::find(tiledLoops, dim.getPosition());
     int64_t size = it != tiledLoops.end()
                        ? group.tileSizes[group.tiled[it - tiledLoops.begin()]]
                        : sizes[dim.getPosition()];
     if (ShapedType::isDynamic(size))
-      return false;
+      return std::nullopt;
     bytes *= size;
   }
-  return bytes <= maxRowBytes;
+  return bytes;
 }
 
 /// Adds producers while some can be added: all their users are members, and
@@ -170,8 +200,13 @@ void growGroup(Group &group) {
                   (!loops || *loops == followed);
           loops = followed;
         }
-        if (!fits || !loops || !hasSmallRows(producer, *loops, group))
+        if (!fits || !loops)
           continue;
+        std::optional<int64_t> bytes = bytesOfStep(producer, *loops, group);
+        if (!bytes || *bytes > group.tiling.maxRowBytes ||
+            group.bytes + *bytes > group.tiling.maxBytes)
+          continue;
+        group.bytes += *bytes;
         group.loops[op] = *loops;
         changed = true;
       }
@@ -212,7 +247,23 @@ LogicalResult tileGroup(Group &group) {
 
 } // namespace
 
-LogicalResult execution::tileRows(func::FuncOp entry) {
+/// The group that ends with `root`, if it is worth a loop.
+static std::optional<Group> findGroup(linalg::LinalgOp root,
+                                      const RowTiling &tiling) {
+  Group rows(root, tiling);
+  if (!chooseTiles(rows, /*all=*/false))
+    return std::nullopt;
+  growGroup(rows);
+  if (!tiling.perPoint || rows.reduces())
+    return rows;
+  Group points(root, tiling);
+  if (!chooseTiles(points, /*all=*/true))
+    return std::nullopt;
+  growGroup(points);
+  return points.loops.size() > 1 ? std::optional(points) : std::nullopt;
+}
+
+LogicalResult execution::tileRows(func::FuncOp entry, const RowTiling &tiling) {
   SmallVector<linalg::LinalgOp> ops;
   entry.walk<WalkOrder::PreOrder>([&](Operation *op) {
     if (isCandidate(op))
@@ -227,15 +278,15 @@ LogicalResult execution::tileRows(func::FuncOp entry) {
       op->erase();
       continue;
     }
-    Group group;
-    group.root = op;
-    if (isa<linalg::FillOp>(op.getOperation()) || !chooseTiles(group))
+    if (isa<linalg::FillOp>(op.getOperation()))
       continue;
-    growGroup(group);
-    if (failed(tileGroup(group)))
+    std::optional<Group> group = findGroup(op, tiling);
+    if (!group)
+      continue;
+    if (failed(tileGroup(*group)))
       return failure();
     // What the loop now computes by itself.
-    for (auto &member : group.loops)
+    for (auto &member : group->loops)
       if (member.first != op)
         gone.insert(member.first);
   }

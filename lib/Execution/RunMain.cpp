@@ -46,6 +46,15 @@ struct Options {
                              cl::cat(category)};
   cl::opt<std::string> entry{"entry", cl::init("main"),
                              cl::desc("function to run"), cl::cat(category)};
+  cl::opt<std::string> target{
+      "target", cl::init("host"),
+      cl::desc("where to run: host, cuda (the first GPU), or emulator (a GPU's "
+               "kernels, slowly, on this host)"),
+      cl::cat(category)};
+  cl::opt<std::string> chip{
+      "chip", cl::init("sm_80"),
+      cl::desc("GPU that --target=emulator stands for (sm_80)"),
+      cl::value_desc("sm_XY"), cl::cat(category)};
   cl::list<std::string> inputs{
       "input", cl::desc(".npy file of an input; once for each, in order"),
       cl::cat(category)};
@@ -86,7 +95,7 @@ struct Options {
       "print-after",
       cl::desc("print the IR after this stage (linears, checks, "
                "constants, normalize, fuse, bufferize, outline, "
-               "kernels, llvm)"),
+               "kernels, ptx, launches, llvm)"),
       cl::value_desc("stage"), cl::cat(category)};
 };
 
@@ -108,6 +117,8 @@ double cpuSeconds() {
 /// A module with the context that holds its resources: keys of two files may
 /// be equal.
 struct Program {
+  /// Goes last: the compiled module has memory on it.
+  std::shared_ptr<Device> device;
   MLIRContext context;
   OwningOpRef<ModuleOp> module;
   std::unique_ptr<CompiledModule> compiled;
@@ -129,7 +140,22 @@ static DialectRegistry makeRegistry() {
   return registry;
 }
 
-static std::unique_ptr<Program> load(const Options &options, StringRef path) {
+/// The device that --target names; null is this host, or an error.
+static std::shared_ptr<Device> openDevice(const Options &options,
+                                          std::string &error) {
+  error.clear();
+  if (options.target == "cuda")
+    return openCudaDevice(error);
+  if (options.target == "emulator")
+    return openEmulatedDevice(options.chip, error);
+  if (options.target != "host")
+    error =
+        "--target=" + options.target + ": there are host, cuda and emulator";
+  return nullptr;
+}
+
+static std::unique_ptr<Program> load(const Options &options, StringRef path,
+                                     std::shared_ptr<Device> device) {
   auto program = std::make_unique<Program>();
   program->context.appendDialectRegistry(makeRegistry());
   program->context.allowUnregisteredDialects();
@@ -150,6 +176,8 @@ static std::unique_ptr<Program> load(const Options &options, StringRef path) {
   double begin = wallSeconds();
   CompileOptions compileOptions;
   compileOptions.optLevel = options.optLevel;
+  compileOptions.device = device.get();
+  program->device = device;
   if (!options.printAfter.empty())
     compileOptions.afterStage = [&](StringRef stage, ModuleOp module) {
       if (stage == options.printAfter)
@@ -267,7 +295,8 @@ static int runPerplexity(const Options &options, Program &program) {
   if (!tokens)
     return fail(llvm::toString(tokens.takeError()));
   std::unique_ptr<Program> other;
-  if (!options.against.empty() && !(other = load(options, options.against)))
+  if (!options.against.empty() &&
+      !(other = load(options, options.against, program.device)))
     return EXIT_FAILURE;
   std::optional<int64_t> windows;
   if (options.windows >= 0)
@@ -320,7 +349,11 @@ int quantopt::quantRunMain(int argc, char **argv) {
     return fail("--against needs --perplexity");
   if (options.threads > 0)
     omp_set_num_threads(options.threads);
-  std::unique_ptr<Program> program = load(options, options.model);
+  std::string error;
+  std::shared_ptr<Device> device = openDevice(options, error);
+  if (!error.empty())
+    return fail(error);
+  std::unique_ptr<Program> program = load(options, options.model, device);
   if (!program)
     return EXIT_FAILURE;
   // Failures of a run are diagnostics too, after the parser's handler is gone.

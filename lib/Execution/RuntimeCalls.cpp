@@ -7,6 +7,7 @@
 
 #include "RuntimeCalls.h"
 #include "Stages.h"
+#include "Words.h"
 
 #include "quantopt/Runtime/BufferPool.h"
 #include "quantopt/Runtime/Contract.h"
@@ -144,52 +145,6 @@ int64_t execution::floatKindCode(Type element) {
   return int64_t(*getFloatKind(element));
 }
 
-namespace {
-/// Builds 64-bit integers.
-class Words {
-public:
-  Words(OpBuilder &builder, Location loc) : builder(builder), loc(loc) {}
-
-  Value constant(int64_t value) {
-    return arith::ConstantIntOp::create(builder, loc, value, 64);
-  }
-  Value fromIndex(Value index) {
-    return arith::IndexCastOp::create(builder, loc, builder.getI64Type(),
-                                      index);
-  }
-  Value from(OpFoldResult value) {
-    if (auto attr = dyn_cast<Attribute>(value))
-      return constant(cast<IntegerAttr>(attr).getInt());
-    return fromIndex(cast<Value>(value));
-  }
-  /// Address of the first element.
-  Value address(Value buffer) {
-    auto type = cast<MemRefType>(buffer.getType());
-    Value base = fromIndex(
-        memref::ExtractAlignedPointerAsIndexOp::create(builder, loc, buffer));
-    auto metadata =
-        memref::ExtractStridedMetadataOp::create(builder, loc, buffer);
-    Value bytes = constant(type.getElementTypeBitWidth() / 8);
-    Value offset = arith::MulIOp::create(
-        builder, loc, from(metadata.getConstifiedMixedOffset()), bytes);
-    return arith::AddIOp::create(builder, loc, base, offset);
-  }
-  void call(ModuleOp module, StringRef name, ValueRange arguments) {
-    if (!module.lookupSymbol(name)) {
-      OpBuilder top(module.getBodyRegion());
-      auto function = func::FuncOp::create(
-          top, loc, name, top.getFunctionType(arguments.getTypes(), {}));
-      function.setPrivate();
-    }
-    func::CallOp::create(builder, loc, name, TypeRange(), arguments);
-  }
-
-private:
-  OpBuilder &builder;
-  Location loc;
-};
-} // namespace
-
 FlatSymbolRefAttr HostFunctions::getCallee(lowbit::HostLinearOp op) {
   return getCallee(op.getLoc(), "quantoptHostLinear", op.getInput(),
                    op.getResidual(), op.getResult());
@@ -274,12 +229,10 @@ void execution::lowerContraction(linalg::GenericOp op) {
                      : words.constant(0));
     }
   }
-  bool accumulate =
-      cast<StringAttr>(op->getAttr(kContractAttr)).getValue() == "add";
   words.call(op->getParentOfType<ModuleOp>(), "quantoptContract",
              {words.constant(kinds), words.address(op->getOperand(0)),
               words.address(op->getOperand(1)),
               words.address(op->getOperand(2)), words.address(table),
-              words.constant(ranges.size()), words.constant(accumulate)});
+              words.constant(ranges.size()), words.constant(addsToInit(op))});
   op->erase();
 }

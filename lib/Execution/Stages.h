@@ -11,9 +11,14 @@
 #include "OwnWeights.h"
 #include "RuntimeCalls.h"
 
+#include "quantopt/Codegen/GPU/LinearKernels.h"
+
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/IR/BuiltinOps.h"
+#include "mlir/Pass/PassManager.h"
+
+#include <map>
 
 namespace quantopt::execution {
 
@@ -22,6 +27,10 @@ namespace quantopt::execution {
 inline constexpr llvm::StringLiteral kContractAttr = "quantopt.contract";
 inline bool isContraction(mlir::Operation *op) {
   return op->hasAttr(kContractAttr);
+}
+/// Whether a marked contraction adds to what its result holds.
+inline bool addsToInit(mlir::Operation *op) {
+  return op->getAttrOfType<mlir::StringAttr>(kContractAttr) == "add";
 }
 
 /// A constant that compiled code reads where it lies.
@@ -48,6 +57,17 @@ struct Compilation {
   /// descriptors; possible where every shape is static.
   bool barePointers = false;
   unsigned numKernels = 0, numKernelCalls = 0;
+
+  /// The GPU to compile for, if not for this host. The rest is of GPUs alone.
+  std::optional<kernels::Chip> chip;
+  bool onDevice() const { return chip.has_value(); }
+  /// "the host" or "the GPU".
+  llvm::StringRef place() const { return onDevice() ? "the GPU" : "the host"; }
+  std::map<std::string, std::string, std::less<>> ptx; // by gpu.module
+  /// What a launch calls a kernel, by gpu.module and name.
+  std::map<std::pair<std::string, std::string>, int64_t> kernelNumbers;
+  /// What the entry asks for depends on data: a run cannot be replayed.
+  bool dependsOnData = false;
 };
 
 /// Leaves the entry alone in the module, callees inlined; refuses what later
@@ -89,12 +109,14 @@ mlir::LogicalResult outlineKernels(Compilation &compilation);
 /// Kernels -> plain loops and runtime calls.
 mlir::LogicalResult lowerKernels(Compilation &compilation);
 
-/// Frees buffers after their last use and lowers everything to LLVM's dialect.
+/// Frees buffers and lowers everything to LLVM's dialect.
 mlir::LogicalResult lowerToLLVM(Compilation &compilation);
+
+/// Adds passes that free each buffer after its last use.
+void buildFreeBuffers(mlir::OpPassManager &passes);
 
 /// Runs the canonicalizer and CSE.
 mlir::LogicalResult cleanUp(mlir::ModuleOp module);
-
 } // namespace quantopt::execution
 
 #endif // QUANTOPT_LIB_EXECUTION_STAGES_H

@@ -1,4 +1,5 @@
 // RUN: quant-run %s --print | FileCheck %s
+// RUN: quant-run %s --print --target=emulator | FileCheck %s
 // RUN: quant-run %s --output-dir=%t --threads=1 && quant-run %s --output-dir=%t.2 --threads=2
 // RUN: cmp %t/result0.npy %t.2/result0.npy
 

@@ -1,5 +1,6 @@
 // RUN: quant-run %s --entry=loop --random-input=1 --print | FileCheck %s --check-prefix=LOOP
 // RUN: quant-run %s --entry=ones --random-input=1 --print | FileCheck %s --check-prefix=ONES
+// RUN: quant-run %s --entry=ones --random-input=1 --print --target=emulator | FileCheck %s --check-prefix=ONES
 
 // A tensor carried through a loop; its buffers are given back in the loop.
 // Three times (v W^T + v W^T) from 0 * x + 1: 1 -> 2 -> 4 -> 8 with W = I.

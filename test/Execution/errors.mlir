@@ -1,7 +1,10 @@
 // RUN: split-file %s %t
 // RUN: not quant-run %t/gather.mlir 2>&1 | FileCheck %s --check-prefix=GATHER
+// RUN: not quant-run %t/gather.mlir --target=emulator 2>&1 | FileCheck %s --check-prefix=GATHER
 // RUN: not quant-run %t/assert.mlir 2>&1 | FileCheck %s --check-prefix=ASSERT
+// RUN: not quant-run %t/assert.mlir --target=emulator 2>&1 | FileCheck %s --check-prefix=ASSERT
 // RUN: not quant-run %t/unused.mlir 2>&1 | FileCheck %s --check-prefix=UNUSED
+// RUN: not quant-run %t/unused.mlir --target=emulator 2>&1 | FileCheck %s --check-prefix=UNUSED
 // RUN: not quant-run %t/unknown.mlir --random-input=0 2>&1 | FileCheck %s --check-prefix=UNKNOWN
 // RUN: not quant-run %t/short.mlir 2>&1 | FileCheck %s --check-prefix=SHORT
 // RUN: not quant-run %t/elided.mlir 2>&1 | FileCheck %s --check-prefix=ELIDED

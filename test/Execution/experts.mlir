@@ -1,4 +1,5 @@
 // RUN: quant-run %s --print | FileCheck %s
+// RUN: quant-run %s --print --target=emulator | FileCheck %s
 // RUN: quant-run %s --print-after=linears | FileCheck %s --check-prefix=LINEARS
 // RUN: quant-opt %s --lowbit-to-linalg -o %t.mlir && quant-run %t.mlir --print | FileCheck %s
 

@@ -1,4 +1,5 @@
 // RUN: quant-run %s --random-input=1 --print | FileCheck %s
+// RUN: quant-run %s --random-input=1 --print --target=emulator | FileCheck %s
 // RUN: not quant-run %s --entry=foreign --random-input=1 2>&1 | FileCheck %s --check-prefix=FOREIGN
 
 // A float weight, a splat, a computed weight and the same quantized.

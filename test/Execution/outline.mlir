@@ -1,4 +1,5 @@
 // RUN: quant-run %s --random-input=1 --time | FileCheck %s
+// RUN: quant-run %s --random-input=1 --time --target=emulator | FileCheck %s
 
 // Three equal layers are two kernels (product, softmax), each
 // called three times.

@@ -1,6 +1,7 @@
 // RUN: split-file %s %t
 // RUN: quant-run %t/tokens.mlir --output=%t/tokens.npy
 // RUN: quant-run %t/model.mlir --perplexity=%t/tokens.npy --against=%t/other.mlir --json=%t/report.json | FileCheck %s
+// RUN: quant-run %t/model.mlir --perplexity=%t/tokens.npy --against=%t/other.mlir --target=emulator | FileCheck %s
 // RUN: FileCheck %s --check-prefix=JSON < %t/report.json
 // RUN: quant-run %t/model.mlir --perplexity=%t/tokens.npy --windows=1 | FileCheck %s --check-prefix=ONE
 // RUN: not quant-run %t/tokens.mlir --perplexity=%t/tokens.npy 2>&1 | FileCheck %s --check-prefix=SHAPE

@@ -43,15 +43,15 @@ def run(tool, *arguments, **options):
     return done.stdout.decode()
 
 
-def run_module(path, inputs, folder, **options):
-    """The results of `quant-run` on a module file."""
-    folder = Path(folder) / (Path(path).name + ".run")
+def run_module(path, inputs, folder, options=(), name="", **how):
+    """The results of `quant-run` on a module file; `name` tells runs apart."""
+    folder = Path(folder) / (Path(path).name + ".run" + name)
     folder.mkdir()
     arguments = []
     for i, array in enumerate(inputs):
         np.save(folder / f"input{i}.npy", array)
         arguments.append(f"--input={folder / f'input{i}.npy'}")
-    run("quant-run", path, *arguments, f"--output-dir={folder}", **options)
+    run("quant-run", path, *arguments, *options, f"--output-dir={folder}", **how)
     count = len(list(folder.glob("result*.npy")))
     return [np.load(folder / f"result{i}.npy") for i in range(count)]
 

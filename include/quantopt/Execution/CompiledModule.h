@@ -1,4 +1,4 @@
-//===- CompiledModule.h - A module compiled for this host -------*- C++ -*-===//
+//===- CompiledModule.h - A module compiled to be run -----------*- C++ -*-===//
 //
 // Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
@@ -7,7 +7,8 @@
 //
 // A module of linalg on tensors, compiled in this process and called with
 // arrays. Contractions go to the BLAS, everything else is fused into vector
-// loops, equal ops share one piece of code, and weights stay where they are.
+// loops, equal ops share one piece of code, and weights stay where they are. Or
+// it runs on a device: then everything is kernels, and weights are copied once.
 //
 //===----------------------------------------------------------------------===//
 
@@ -16,6 +17,7 @@
 
 #include "quantopt/Dialect/LowBit/IR/LowBit.h"
 #include "quantopt/Formats/HostArray.h"
+#include "quantopt/Runtime/Device.h"
 #include "quantopt/Runtime/Matrix.h"
 
 #include "mlir/IR/BuiltinOps.h"
@@ -45,6 +47,9 @@ public:
 };
 
 struct CompileOptions {
+  /// Where to run: null for this host. It must outlive the module. Shapes must
+  /// be static then, and run() takes no handler.
+  Device *device = nullptr;
   unsigned optLevel = 3; ///< of LLVM, 0 to 3
   /// Receives the IR after each stage, for whoever debugs a compilation.
   std::function<void(llvm::StringRef stage, mlir::ModuleOp)> afterStage = {};
