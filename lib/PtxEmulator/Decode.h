@@ -120,7 +120,8 @@ void addControl(DecodeTable &table);
 void addWarpOperations(DecodeTable &table);
 void addTensorCores(DecodeTable &table);
 void addWarpgroups(DecodeTable &table);
-void addAsynchronous(DecodeTable &table);
+void addCopyAsync(DecodeTable &table);
+void addMBarriers(DecodeTable &table);
 
 } // namespace quantopt::ptx
 

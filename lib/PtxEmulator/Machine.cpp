@@ -102,31 +102,26 @@ uint8_t *Machine::global(Warp &warp, const Instr &instr, unsigned lane,
   if (address < cached.begin || address + bytes > cached.end ||
       address + bytes < address) {
     auto [begin, end] = memory.bounds(address);
-    if (!begin)
+    if (address >= end)
       for (const auto &variable : program.variables)
         if (variable->storage && address >= variable->address &&
             address < variable->address + variable->bytes) {
           begin = variable->address;
           end = begin + variable->bytes;
         }
-    if (!begin || address + bytes > end) {
+    if (address + bytes > end || address + bytes < address) {
       char text[32];
       std::snprintf(text, sizeof(text), "0x%llx",
                     static_cast<unsigned long long>(address));
       std::string message = std::string("global address ") + text + ", " +
                             std::to_string(bytes) + " bytes, is out of bounds";
-      if (!begin) {
-        // Say which allocation it just misses.
-        auto [before, beforeEnd] =
-            memory.bounds(address - std::min<uint64_t>(address, 256));
-        if (before && address >= beforeEnd)
-          message += ": " + std::to_string(address - beforeEnd) +
-                     " bytes behind an allocation of " +
-                     std::to_string(beforeEnd - before);
-      } else {
+      if (address < end)
         message += ": it reaches over the end of an allocation of " +
                    std::to_string(end - begin);
-      }
+      else if (begin)
+        message += ": it lies " + std::to_string(address - end) +
+                   " bytes behind an allocation of " +
+                   std::to_string(end - begin);
       warp.fail(instr, lane, message);
       return nullptr;
     }

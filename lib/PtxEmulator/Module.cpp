@@ -38,8 +38,6 @@ std::pair<uint64_t, uint64_t> DeviceMemory::bounds(uint64_t address) const {
   if (after == allocations.begin())
     return {0, 0};
   auto found = std::prev(after);
-  if (address >= found->second.end)
-    return {0, 0};
   return {found->first, found->second.end};
 }
 

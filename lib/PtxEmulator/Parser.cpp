@@ -61,7 +61,8 @@ public:
     addWarpOperations(table);
     addTensorCores(table);
     addWarpgroups(table);
-    addAsynchronous(table);
+    addCopyAsync(table);
+    addMBarriers(table);
   }
 
   std::unique_ptr<Program> run(std::string &error);

@@ -45,8 +45,8 @@ public:
   bool free(uint64_t address);
   /// Null if [address, address + bytes) does not lie in one allocation.
   uint8_t *data(uint64_t address, size_t bytes);
-  /// First and last-plus-one address of the allocation that holds `address`;
-  /// 0 and 0 if there is none.
+  /// First and last-plus-one address of the last allocation that starts at or
+  /// below `address`; 0 and 0 if none does.
   std::pair<uint64_t, uint64_t> bounds(uint64_t address) const;
 
 private:
