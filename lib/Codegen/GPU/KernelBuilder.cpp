@@ -500,14 +500,18 @@ void KernelBuilder::fenceAsync() {
   inlineAsm({}, "fence.proxy.async.shared::cta;", "~{memory}", {}, true);
 }
 
+void KernelBuilder::expectBytes(Value address, int64_t bytes) {
+  inlineAsm({}, "mbarrier.arrive.expect_tx.shared::cta.b64 _, [$0], $1;",
+            "r,r,~{memory}", {address, constant(bytes)}, true);
+}
+
 void KernelBuilder::copyBulk(Value offset, Value address, int64_t bytes,
                              Value barrier) {
   inlineAsm({},
-            "{ mbarrier.arrive.expect_tx.shared::cta.b64 _, [$0], $3; "
             "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes "
-            "[$1], [$2], $3, [$0]; }",
-            "r,r,l,r,~{memory}",
-            {barrier, sharedAddress(offset), address, constant(bytes)}, true);
+            "[$0], [$1], $2, [$3];",
+            "r,l,r,r,~{memory}",
+            {sharedAddress(offset), address, constant(bytes), barrier}, true);
 }
 
 void KernelBuilder::startWarpgroup() {

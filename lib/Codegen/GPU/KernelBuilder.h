@@ -162,8 +162,10 @@ public:
   /// Writes to shared memory before it come before what the asynchronous proxy
   /// (bulk copies, wgmma) does after it.
   void fenceAsync();
+  /// Arrives, and announces the bytes of copies that the phase waits for.
+  void expectBytes(Value address, int64_t bytes);
   /// By one thread: starts a copy of `bytes` (a multiple of 16) to shared
-  /// memory and announces it to the barrier.
+  /// memory, of which the barrier is told.
   void copyBulk(Value offset, Value address, int64_t bytes, Value barrier);
 
   /// Before the first product: registers written by the warps are there.

@@ -49,6 +49,8 @@ struct TileShape {
   int64_t warps;
   int64_t stages;  ///< of the ring
   int64_t stripes; ///< see Striped.h; about as many
+  /// Blocks of k whose codes are on their way to registers (tiled).
+  int64_t ahead = 1;
   /// W comes from Operand::Dense.
   bool dense = false;
 

@@ -135,7 +135,11 @@ static Choice choose(const LinearProblem &problem) {
                    .rowTiles = 2,
                    .warps = problem.m <= 64 ? 4 : 8,
                    .stages = 4,
-                   .stripes = 0};
+                   .stripes = 0,
+                   // Up to 64 tokens memory sets the pace.
+                   .ahead = problem.m <= 32   ? 4
+                            : problem.m <= 64 ? 3
+                                              : 1};
     if (!readsInputDirectly(problem))
       choice.arrangement = Arrangement::Rows;
   }

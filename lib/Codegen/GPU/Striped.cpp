@@ -32,16 +32,12 @@ Striped::Striped(KernelBuilder &builder, const LinearProblem &problem,
       tokens(builder, problem, shape.tokens),
       tokenTiles(shape.tokens / kTokens), stageBytes(shape.tokens * 128) {}
 
-Values Striped::load(Value column, Value exists) {
-  Values words;
+Value Striped::rowTile(int64_t i) {
+  Value tile = b.add(firstTile, i);
   int64_t tiles = rowTiles(problem.n);
-  for (int64_t i = 0; i < shape.rowTiles; ++i) {
-    Value tile = b.add(firstTile, i);
-    if (tiles % (shape.rows() / kBlockRows) != 0)
-      tile = b.select(b.less(tile, tiles), tile, b.constant(tiles - 1));
-    words.append(decoder.load(tile, column, exists));
-  }
-  return words;
+  if (tiles % (shape.rows() / kBlockRows) == 0)
+    return tile;
+  return b.select(b.less(tile, tiles), tile, b.constant(tiles - 1));
 }
 
 void Striped::store(ValueRange sums) {

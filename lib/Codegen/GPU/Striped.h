@@ -44,10 +44,10 @@ protected:
   /// it returns.
   virtual Values sumColumns(Value first, Value last) = 0;
 
-  /// The words of the warp's row tiles.
-  Values load(Value column, Value exists);
+  /// Index of a row tile of the warp; one behind the last is read as the last,
+  /// and not stored.
+  Value rowTile(int64_t i);
   int64_t numSums() const { return 4 * shape.rowTiles * tokenTiles; }
-  int64_t numWords() const { return shape.rowTiles * decoder.numWords(); }
 
   KernelBuilder &b;
   const LinearProblem &problem;

@@ -41,6 +41,8 @@ private:
                : Scaling::Weights;
   }
   Values sumColumns(Value first, Value last) override;
+  /// The words of the warp's row tiles.
+  Values load(Value column, Value exists);
   void startCopies(Value stage, Value column, Value exists);
   /// `sums` plus one block of k.
   Values multiply(Value stage, ValueRange words, ValueRange sums);
@@ -78,6 +80,13 @@ void Tiled::startCopies(Value stage, Value column, Value exists) {
                   b.select(valid, b.constant(16), b.constant(0)));
     });
   }
+}
+
+Values Tiled::load(Value column, Value exists) {
+  Values words;
+  for (int64_t i = 0; i < shape.rowTiles; ++i)
+    words.append(decoder.load(rowTile(i), column, exists));
+  return words;
 }
 
 Values Tiled::multiply(Value stage, ValueRange words, ValueRange sums) {
@@ -128,26 +137,33 @@ Values Tiled::sumColumns(Value first, Value last) {
     startCopies(b.constant(i), column, b.less(column, last));
     b.commitCopies();
   }
+  // Sums, the words of the next blocks of k, and the stage.
+  int64_t numWords = shape.rowTiles * decoder.numWords();
   Values state(numSums(), b.floatConstant(0));
-  state.append(load(first, Value()));
+  for (int64_t i = 0; i < shape.ahead; ++i) {
+    Value column = b.add(first, i);
+    state.append(load(column, i ? b.less(column, last) : Value()));
+  }
   state.push_back(b.constant(0));
   Values end = b.loop(first, last, 1, state, [&](Value column, ValueRange now) {
     Value stage = now.back();
     b.waitForCopies(shape.stages - 2);
     // The stage is there for all, and the one before it is not read any more.
     b.barrier();
-    Value ahead = b.add(column, shape.stages - 1);
+    Value refill = b.add(column, shape.stages - 1);
     Value next = b.add(stage, 1);
     next = b.select(b.equal(next, shape.stages), b.constant(0), next);
     Value free = b.add(stage, shape.stages - 1);
     free = b.select(b.less(free, shape.stages), free,
                     b.sub(free, b.constant(shape.stages)));
-    startCopies(free, ahead, b.less(ahead, last));
+    startCopies(free, refill, b.less(refill, last));
     b.commitCopies();
-    Value following = b.add(column, 1);
+    Value following = b.add(column, shape.ahead);
     Values words = load(following, b.less(following, last));
-    Values result = multiply(stage, now.drop_front(numSums()).drop_back(),
+    ValueRange waiting = now.drop_front(numSums()).drop_back();
+    Values result = multiply(stage, waiting.take_front(numWords),
                              now.take_front(numSums()));
+    llvm::append_range(result, waiting.drop_front(numWords));
     result.append(words);
     result.push_back(next);
     return result;

@@ -89,38 +89,68 @@ Value WeightDecoder::plane(Operand operand, int64_t bytes) {
   return expert ? b.advance(address, expert, bytes) : address;
 }
 
-/// A block: the A registers of a step of all lanes, then those of the next.
-Values WeightDecoder::loadDense(Value rowTile, Value column, Value condition) {
-  Value block = b.add(b.mul(rowTile, columnBlocks(problem.k)), column);
-  Value offset = b.add(b.mul(block, kDenseBlockBytes), b.mul(b.lane(), 16));
+int64_t WeightDecoder::codeBytesOfBlock() const {
+  return scaling == Scaling::None ? kDenseBlockBytes : blockBytes(scheme.bits);
+}
+
+/// One 32-bit offset from the kernel's argument: half the registers and half
+/// the instructions of a pointer.
+Value WeightDecoder::codeAddress(Value rowTile, Value column, Value offset) {
+  int64_t bytes = codeBytesOfBlock(), columns = columnBlocks(problem.k);
+  Value place = b.add(b.mul(rowTile, columns * bytes), b.mul(column, bytes));
+  if (offset)
+    place = b.add(place, offset);
+  bool dense = scaling == Scaling::None;
+  return b.advance(plane(dense ? Operand::Dense : Operand::Codes,
+                         rowTiles(problem.n) * columns * bytes),
+                   place);
+}
+
+void WeightDecoder::forCodes(llvm::function_ref<void(Value, unsigned)> load) {
+  if (scaling == Scaling::None) {
+    // The A registers of a step of all lanes, then those of the next.
+    for (int64_t step = 0; step < kSteps; ++step)
+      load(b.add(b.mul(b.lane(), 16), step * kLanes * 16), kRegisters);
+    return;
+  }
+  for (const Piece &piece : pieces) {
+    unsigned together = std::min(piece.width, 4u);
+    Value offset = b.mul(b.lane(), 4 * together);
+    for (unsigned word = 0; word < piece.width; word += together)
+      load(b.add(offset, piece.offset + wordByte(0, word, piece.width)),
+           together);
+  }
+}
+
+Values WeightDecoder::loadCodes(Value rowTile, Value column, Value condition) {
   Values words;
-  for (int64_t step = 0; step < kSteps; ++step)
-    words.append(b.streamWords(
-        b.advance(b.operand(Operand::Dense), b.add(offset, step * kLanes * 16)),
-        kRegisters, condition, /*evictFirst=*/!reused));
+  forCodes([&](Value offset, unsigned count) {
+    words.append(b.streamWords(codeAddress(rowTile, column, offset), count,
+                               condition, /*evictFirst=*/!reused));
+  });
+  return words;
+}
+
+Values WeightDecoder::loadSharedCodes(Value offset) {
+  Values words;
+  forCodes([&](Value inBlock, unsigned count) {
+    words.append(b.loadShared(b.add(offset, inBlock), count));
+  });
   return words;
 }
 
 Values WeightDecoder::load(Value rowTile, Value column, Value condition) {
-  if (scaling == Scaling::None)
-    return loadDense(rowTile, column, condition);
-  // One 32-bit offset from the kernel's argument: half the registers and half
-  // the instructions of a pointer.
-  Value lane = b.lane();
-  Value block = b.add(b.mul(rowTile, rowTileBytes(problem.k, scheme.bits)),
-                      b.mul(column, blockBytes(scheme.bits)));
-  Value codes =
-      plane(Operand::Codes, codeBytes(problem.n, problem.k, scheme.bits));
+  Values words = loadCodes(rowTile, column, condition);
+  words.append(loadParameters(rowTile, column, condition));
+  return words;
+}
+
+Values WeightDecoder::loadParameters(Value rowTile, Value column,
+                                     Value condition) {
   Values words;
-  for (const Piece &piece : pieces) {
-    unsigned together = std::min(piece.width, 4u);
-    Value offset = b.add(block, b.mul(lane, 4 * together));
-    for (unsigned word = 0; word < piece.width; word += together) {
-      Value at = b.add(offset, piece.offset + wordByte(0, word, piece.width));
-      words.append(b.streamWords(b.advance(codes, at), together, condition,
-                                 /*evictFirst=*/!reused));
-    }
-  }
+  if (scaling == Scaling::None)
+    return words;
+  Value lane = b.lane();
   Value row = b.shiftRight(lane, 2);
   Value firstGroup = b.mul(rowTile, groups);
   for (unsigned element = 0; element < (perElement ? kRun : 1); ++element) {

@@ -58,6 +58,15 @@ public:
   /// of existing places); zeros where the condition is false.
   Values load(Value rowTile, Value column, Value condition);
 
+  /// The same in two parts. Codes may be copied to shared memory before: the
+  /// bytes of a block, from its address in global memory to an offset.
+  Values loadCodes(Value rowTile, Value column, Value condition);
+  Values loadParameters(Value rowTile, Value column, Value condition);
+  int64_t codeBytesOfBlock() const;
+  Value codeAddress(Value rowTile, Value column, Value offset = Value());
+  Values loadSharedCodes(Value offset);
+  unsigned numParameterWords() const { return parameterWords; }
+
   /// What a block's loaded words say about its rows.
   struct Block {
     Values codes;
@@ -106,7 +115,9 @@ private:
     return scheme.scaleType == ScaleKind::F32 ? 2 : 1;
   }
   unsigned wordsPerElement() const;
-  Values loadDense(Value rowTile, Value column, Value condition);
+  /// Calls `load(offset, count)` for the words of a lane, in the order of the
+  /// codes' words; offsets are from the begin of the block.
+  void forCodes(llvm::function_ref<void(Value, unsigned)> load);
   /// Address of the planes of the expert.
   Value plane(Operand operand, int64_t bytes);
   Value groupIndex(Value column, unsigned element);
