@@ -284,7 +284,6 @@ void decodeMBarrier(Decoder &d) {
                           "complete_tx", "test_wait", "try_wait"});
   bool expects = (kind == 2 || kind == 3) && d.take("expect_tx");
   bool parity = d.take("parity");
-  d.take("noComplete");
   d.takeOneOf({"release", "acquire", "relaxed"});
   d.takeOneOf({"cta", "cluster"});
   takeSharedSpace(d);

@@ -13,6 +13,7 @@
 #include "TestKernel.h"
 
 #include <functional>
+#include <random>
 
 using namespace quantopt::ptx;
 
@@ -443,6 +444,54 @@ TEST(PtxFaultTest, Wgmma) {
   isCaught(kernel, "or.b64 %rd4, %rd3, 0x800080000;",
            "cvt.u64.u32 %rd5, %r1; or.b64 %rd4, %rd3, %rd5;",
            "differ between lanes");
+}
+
+//===----------------------------------------------------------------------===//
+// Any text
+//===----------------------------------------------------------------------===//
+
+// Words of the text are dropped, doubled, exchanged or cut: whatever comes of
+// it is refused, fails or runs, but never harms the process.
+TEST(PtxFaultTest, NoTextCrashes) {
+  std::mt19937 random(1);
+  unsigned parsed = 0;
+  for (const Kernel &kernel : {ringKernel(), mmaKernel(), bulkKernel(),
+                               bulkStoreKernel(), wgmmaKernel()}) {
+    std::string text = kernelText(kernel.body);
+    for (unsigned i = 0; i < 200; ++i) {
+      std::string mutated = text;
+      for (unsigned change = random() % 3 + 1; change; --change) {
+        size_t at = random() % mutated.size(), length = random() % 12;
+        switch (random() % 4) {
+        case 0:
+          mutated.erase(at, length);
+          break;
+        case 1:
+          mutated.insert(at, mutated.substr(random() % mutated.size(), length));
+          break;
+        case 2:
+          mutated[at] = "0123456789,.;{}[]%@!|-+"[random() % 23];
+          break;
+        default:
+          if (random() % 8 == 0)
+            mutated.resize(at + 1);
+        }
+      }
+      std::string error;
+      std::unique_ptr<Module> module = Module::parse(mutated, error);
+      EXPECT_EQ(module == nullptr, !error.empty());
+      if (!module)
+        continue;
+      ++parsed;
+      DeviceMemory memory;
+      Buffer<uint32_t> in(memory, kWords), out(memory, kWords);
+      RunOptions options;
+      options.maxInstructions = 20000;
+      runKernel(*module, memory, {1}, {kernel.threads},
+                {in.address, out.address}, options);
+    }
+  }
+  EXPECT_GT(parsed, 50u);
 }
 
 } // namespace

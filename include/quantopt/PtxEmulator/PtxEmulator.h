@@ -12,8 +12,15 @@
 // operations whose lanes never meet, barriers that never complete.
 //
 // Blocks run one after another. Tensor cores sum in f32 in the order of k;
-// approximate functions are as exact as f32 allows. Not modelled: tensor maps,
-// clusters, races on global memory, directed rounding of f64.
+// approximate functions are as exact as f32 allows. A register that was never
+// written reads as poison: arithmetic goes on, memory gets NaN, and it is an
+// error where an address, a guard, a mask or a descriptor comes from it.
+//
+// Any instruction that is not modelled is an error of parse(). Not modelled:
+// tensor maps, clusters, tcgen05, textures, carries, directed rounding of f64.
+// Not found: races on global memory. Shared memory that is handed on by flags
+// and fences alone, without a barrier, mbarrier or warp-wide operation, is
+// reported as a race.
 //
 //===----------------------------------------------------------------------===//
 
