@@ -114,6 +114,9 @@ private:
   std::optional<FloatKind> compute;
   /// Weights that several linears share are constants once.
   DenseMap<std::pair<Operation *, unsigned>, Value> planes;
+  /// Linears that read one input in one order have it arranged once: the kernel
+  /// that does it, the input, and the block that both are in.
+  std::map<std::tuple<std::string, void *, Block *>, Value> arranged;
 };
 } // namespace
 
@@ -277,12 +280,23 @@ LogicalResult Lowering::lower(const Layer &layer) {
   };
   for (const KernelLaunch &launch : plan) {
     SmallVector<Value> arguments;
+    Value *result = nullptr;
+    if (launch.operands.back() == Operand::Arranged) {
+      result = &arranged[{launch.kernel, last.getInput().getAsOpaquePointer(),
+                          last->getBlock()}];
+      if (*result) {
+        buffers[Operand::Arranged] = *result;
+        continue;
+      }
+    }
     for (Operand operand : launch.operands) {
       Value &value = buffers[operand];
       if (!value)
         value = buffer(builder, layer, operand, problem);
       arguments.push_back(value);
     }
+    if (result)
+      *result = arguments.back();
     Value sharedBytes;
     if (launch.sharedBytes)
       sharedBytes = arith::ConstantOp::create(

@@ -52,3 +52,20 @@ func.func @main(%x: tensor<2x40x128xf32>) -> tensor<2x40x32xf32> {
   %y = lowbit.linear %x, %w {name = "up"} : (tensor<2x40x128xf32>, tensor<32x128xf32>) -> tensor<2x40x32xf32>
   return %y : tensor<2x40x32xf32>
 }
+
+// -----
+
+// Two linears of one input share what is made of it.
+// CHECK-LABEL: func.func @main
+// CHECK:       gpu.launch_func @lowbit_kernels::@arrange
+// CHECK-SAME:    args(%{{.*}} : memref<80x128xf32>, %[[A:.*]] : memref<{{.*}}xi8>)
+// CHECK:       gpu.launch_func @lowbit_kernels::@{{.*}} %[[A]] :
+// CHECK-NOT:   @arrange
+// CHECK:       gpu.launch_func @lowbit_kernels::@{{.*}} %[[A]] :
+func.func @main(%x: tensor<80x128xf32>) -> (tensor<80x32xf32>, tensor<80x32xf32>) {
+  %w = arith.constant dense<0.5> : tensor<32x128xf32>
+  %v = arith.constant dense<0.25> : tensor<32x128xf32>
+  %y = lowbit.linear %x, %w {name = "up"} : (tensor<80x128xf32>, tensor<32x128xf32>) -> tensor<80x32xf32>
+  %z = lowbit.linear %x, %v {name = "gate"} : (tensor<80x128xf32>, tensor<32x128xf32>) -> tensor<80x32xf32>
+  return %y, %z : tensor<80x32xf32>, tensor<80x32xf32>
+}
