@@ -36,7 +36,6 @@ struct SharedCopy {
 struct GlobalCopy {
   uint64_t to = 0;
   uint32_t from = 0, group = 0;
-  unsigned line = 0;
   std::vector<uint8_t> data;
   bool readDone = false; ///< its source may be overwritten
 };

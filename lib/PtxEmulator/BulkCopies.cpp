@@ -93,7 +93,6 @@ void runBulkStore(Warp &warp, const Instr &instr, uint32_t mask) {
     GlobalCopy copy;
     copy.to = to;
     copy.from = from;
-    copy.line = instr.line;
     copy.group = warp.copies[lane].bulkCommitted;
     copy.data.assign(block.shared.data() + from,
                      block.shared.data() + from + bytes);

@@ -55,12 +55,6 @@ int Decoder::takeOneOf(std::initializer_list<std::string_view> names) {
   return -1;
 }
 
-bool Decoder::hasType() const {
-  return std::any_of(
-      modifiers.begin(), modifiers.end(),
-      [](std::string_view name) { return parseType(name).bits; });
-}
-
 Type Decoder::takeType() {
   for (auto it = modifiers.begin(); it != modifiers.end(); ++it)
     if (Type type = parseType(*it); type.bits) {

@@ -42,7 +42,6 @@ struct Operand {
   Ref ref;
   uint64_t value = 0;
   uint32_t variable = kNone;
-  bool negative = false; ///< an integer with a minus sign
   std::string_view name;
   std::vector<Operand> elements;
 };
@@ -73,7 +72,6 @@ public:
   int takeOneOf(std::initializer_list<std::string_view> modifiers);
   /// Takes the first modifier that names a type.
   Type takeType();
-  bool hasType() const;
   /// Takes cache hints and scopes that do not change what is computed.
   void takeCacheHints();
 

@@ -30,8 +30,6 @@ namespace {
 
 struct Symbol {
   Operand operand; ///< a register, predicate, variable, parameter
-  Type type;
-  uint32_t paramSize = 0;
 };
 
 struct Scope {
@@ -336,7 +334,6 @@ void Parser::parseVariables(bool external) {
     if (variable->bytes > (uint64_t(1) << 32))
       return fail("a variable of more than 4 GiB");
     Symbol symbol;
-    symbol.type = type;
     if (space == Space::Local) {
       symbol.operand.kind = Operand::Local;
       symbol.operand.value = allocateLocal(variable->bytes, variable->align);
@@ -464,7 +461,6 @@ std::vector<ParamPlace> Parser::parseParameterList(bool inLocal,
     place.size = type.bytes() * count;
     place.align = std::max<uint32_t>(place.align, type.bytes());
     Symbol symbol;
-    symbol.paramSize = place.size;
     if (inLocal) {
       symbol.operand.kind = Operand::Local;
       place.offset =
@@ -662,7 +658,6 @@ void Parser::parseRegisters() {
   Function &function = program->functions[current];
   auto add = [&](std::string_view name) {
     Symbol symbol;
-    symbol.type = type;
     symbol.operand.kind =
         type.kind == Type::Pred ? Operand::Predicate : Operand::Register;
     Ref &ref = symbol.operand.ref;
@@ -714,10 +709,9 @@ void Parser::parseLocalParam() {
     expectPunct(']');
   }
   Symbol symbol;
-  symbol.paramSize = type.bytes() * count;
   symbol.operand.kind = Operand::Local;
   symbol.operand.value =
-      allocateLocal(symbol.paramSize, std::max<uint32_t>(align, 16));
+      allocateLocal(type.bytes() * count, std::max<uint32_t>(align, 16));
   declare(name, symbol);
   expectPunct(';');
 }
@@ -865,7 +859,6 @@ Operand Parser::parseOperand() {
   switch (token.kind) {
   case Token::Integer:
     operand.kind = Operand::Integer;
-    operand.negative = minus;
     operand.value = minus ? 0 - token.value : token.value;
     return operand;
   case Token::Single:

@@ -144,7 +144,6 @@ struct Constant {
   uint64_t bits = 0;
   bool wide = false;
   uint32_t variable = kNone; ///< `bits` is an offset from its address
-  bool generic = false;      ///< its generic address
 };
 
 struct Variable {
@@ -155,14 +154,6 @@ struct Variable {
   bool external = false; ///< .extern: of dynamic size if shared
   uint64_t address = 0;  ///< of shared variables: set by each launch
   std::unique_ptr<uint8_t[]> storage; ///< of .global and .const
-  /// Addresses in its initial value: byte offset, variable, addend.
-  struct Relocation {
-    uint64_t offset;
-    uint32_t variable;
-    uint64_t addend;
-    bool generic;
-  };
-  std::vector<Relocation> relocations;
 };
 
 /// A .param of a function: bytes in thread-local memory, or for a kernel its
