@@ -49,6 +49,8 @@ void kernels::registerSerialization(DialectRegistry &registry) {
 
 /// The oldest version of PTX that knows the chip and all that is emitted.
 static StringRef ptxVersion(const kernels::Chip &chip) {
+  if (chip.sm == 103 || chip.sm == 121)
+    return "+ptx88";
   return chip.sm >= 120 ? "+ptx87" : chip.sm >= 100 ? "+ptx86" : "+ptx83";
 }
 
