@@ -188,3 +188,23 @@ int64_t kernels::sharedBlocks(const LinearProblem &problem,
   Stripes stripes(problem, shape);
   return stripes.whole() ? 0 : stripes.rowBlocks * stripes.tokenBlocks;
 }
+
+KernelLaunch kernels::stripedLaunch(StringRef kind,
+                                    const LinearProblem &problem,
+                                    const TileShape &shape, Operand input,
+                                    int64_t sharedBytes) {
+  Stripes stripes(problem, shape);
+  KernelLaunch launch;
+  launch.kernel =
+      kernelName(shape.dense ? (kind + "_dense").str() : kind.str(), problem,
+                 {shape.tokens, shape.rowTiles, shape.warps, shape.stages,
+                  shape.ahead, shape.stripes});
+  launch.grid = {stripes.count, stripes.tokenBlocks, 1};
+  launch.block.x = shape.warps * kWarp;
+  launch.sharedBytes = sharedBytes;
+  launch.operands = weightOperands(problem, shape.dense);
+  launch.operands.append({input, Operand::Y});
+  if (!stripes.whole())
+    launch.operands.append({Operand::Partials, Operand::Arrivals});
+  return launch;
+}

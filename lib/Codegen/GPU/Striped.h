@@ -68,6 +68,28 @@ private:
   Value slotAddress(Value slot);
 };
 
+/// How a striped kernel is launched; `kind` begins its name, `input` is where
+/// it reads x.
+KernelLaunch stripedLaunch(llvm::StringRef kind, const LinearProblem &problem,
+                           const TileShape &shape, Operand input,
+                           int64_t sharedBytes);
+
+/// Emits kernel `KernelT`, a Striped, if it is not in the module.
+template <typename KernelT>
+KernelLaunch emitStriped(mlir::gpu::GPUModuleOp module, llvm::StringRef kind,
+                         const LinearProblem &problem, const TileShape &shape,
+                         Operand input, int64_t sharedBytes,
+                         int64_t blocksPerProcessor) {
+  KernelLaunch launch = stripedLaunch(kind, problem, shape, input, sharedBytes);
+  if (module.lookupSymbol(launch.kernel))
+    return launch;
+  KernelBuilder builder(module, launch.kernel, problem, launch.operands,
+                        launch.block.x, blocksPerProcessor);
+  KernelT(builder, problem, shape).emit();
+  builder.finish();
+  return launch;
+}
+
 } // namespace quantopt::kernels
 
 #endif // QUANTOPT_LIB_CODEGEN_GPU_STRIPED_H

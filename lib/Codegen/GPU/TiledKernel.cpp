@@ -177,26 +177,8 @@ Values Tiled::sumColumns(Value first, Value last) {
 KernelLaunch kernels::emitTiled(mlir::gpu::GPUModuleOp module,
                                 const LinearProblem &problem,
                                 const TileShape &shape) {
-  Stripes stripes(problem, shape);
-  KernelLaunch launch;
-  launch.kernel = kernelName(
-      shape.dense ? "tiled_dense" : "tiled", problem,
-      {shape.tokens, shape.rowTiles, shape.warps, shape.stages, shape.stripes});
-  launch.grid = {stripes.count, stripes.tokenBlocks, 1};
-  launch.block.x = shape.warps * kWarp;
-  launch.sharedBytes = shape.stages * shape.tokens * 128;
-  launch.operands = weightOperands(problem, shape.dense);
-  launch.operands.push_back(readsInputDirectly(problem) ? Operand::X
-                                                        : Operand::Arranged);
-  launch.operands.push_back(Operand::Y);
-  if (!stripes.whole())
-    launch.operands.append({Operand::Partials, Operand::Arrivals});
-  if (module.lookupSymbol(launch.kernel))
-    return launch;
-  KernelBuilder builder(module, launch.kernel, problem, launch.operands,
-                        launch.block.x,
-                        /*blocksPerProcessor=*/shape.warps <= 4 ? 2 : 1);
-  Tiled(builder, problem, shape).emit();
-  builder.finish();
-  return launch;
+  Operand input = readsInputDirectly(problem) ? Operand::X : Operand::Arranged;
+  int64_t sharedBytes = shape.stages * shape.tokens * 128;
+  return emitStriped<Tiled>(module, "tiled", problem, shape, input, sharedBytes,
+                            /*blocksPerProcessor=*/shape.warps <= 4 ? 2 : 1);
 }

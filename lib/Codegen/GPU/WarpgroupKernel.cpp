@@ -228,26 +228,10 @@ static int64_t blockBytesOf(const LinearProblem &problem,
 KernelLaunch kernels::emitWarpgroup(mlir::gpu::GPUModuleOp module,
                                     const LinearProblem &problem,
                                     const TileShape &shape) {
-  Stripes stripes(problem, shape);
-  KernelLaunch launch;
-  launch.kernel =
-      kernelName(shape.dense ? "warpgroup_dense" : "warpgroup", problem,
-                 {shape.tokens, shape.warps, shape.stages, shape.stripes});
-  launch.grid = {stripes.count, stripes.tokenBlocks, 1};
-  launch.block.x = shape.warps * kWarp;
-  launch.sharedBytes =
+  int64_t sharedBytes =
       shape.stages *
       (shape.tokens * 128 + shape.warps * blockBytesOf(problem, shape) + 8);
-  launch.operands = weightOperands(problem, shape.dense);
-  launch.operands.append({Operand::Arranged, Operand::Y});
-  if (!stripes.whole())
-    launch.operands.append({Operand::Partials, Operand::Arrivals});
-  if (module.lookupSymbol(launch.kernel))
-    return launch;
-  KernelBuilder builder(module, launch.kernel, problem, launch.operands,
-                        launch.block.x,
-                        /*blocksPerProcessor=*/shape.dense ? 1 : 2);
-  Warpgroup(builder, problem, shape).emit();
-  builder.finish();
-  return launch;
+  return emitStriped<Warpgroup>(module, "warpgroup", problem, shape,
+                                Operand::Arranged, sharedBytes,
+                                /*blocksPerProcessor=*/shape.dense ? 1 : 2);
 }
