@@ -5,11 +5,7 @@
 CuTe chooses every layout, fragment order and descriptor of these, so that they
 check the emulator independently of what this repository thinks of PTX. Needed:
 nvcc, on the PATH or from PyPI's nvidia-cuda-nvcc, and the headers of PyPI's
-nvidia-cutlass:
-
-    pip install --no-deps nvidia-cutlass==4.2.0.0 nvidia-cuda-nvcc==13.0.88 \\
-        nvidia-cuda-crt==13.0.88 nvidia-nvvm==13.0.88 nvidia-cuda-runtime==13.0.96 \\
-        nvidia-cuda-cccl==13.0.85
+nvidia-cutlass: `scripts/setup python` installs them.
 """
 
 import importlib.util
@@ -43,7 +39,7 @@ def compile_to_ptx(name, chip, folder):
     cutlass = package_folder("cutlass_library")
     missing = [what for what, found in (("nvcc", nvcc), ("nvidia-cutlass", cutlass)) if not found]
     if missing:
-        pytest.skip(f"NOT TESTED: no {', '.join(missing)} here; see the head of this file")
+        pytest.skip(f"NOT TESTED: no {', '.join(missing)} here; run scripts/setup python")
     includes = [cutlass / "source" / "include", *includes]
     output = folder / f"{name}.ptx"
     flags = [f"-arch={chip}", "-ptx", "-std=c++17", "--expt-relaxed-constexpr"]
