@@ -23,6 +23,8 @@ else:
     lit_config.note("no shared/data beside the project: tests on real models "
                     "are SKIPPED")
 config.substitutions.append(("%shared", shared))
+config.substitutions.append(
+    ("%fake-cuda", os.path.join(config.build_dir, "lib", "fake-cuda")))
 try:
     ctypes.CDLL("libcuda.so.1")
 except OSError:
