@@ -6,6 +6,12 @@ What the same module gives on the host is the reference: it is compared with
 numpy and torch elsewhere.
 """
 
+import importlib.util
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -231,6 +237,35 @@ def test_elementwise_and_moves(tmp_path, type_):
     compare(path, tmp_path, random_inputs((20, 30)), type_)
 
 
+def test_gather_inside_a_row(tmp_path):
+    """A softmax of gathered rows: the check of the index is inside the tile."""
+    path = write(
+        tmp_path,
+        """func.func @main(%table: tensor<9x64xf32>, %ids: tensor<40xi64>) -> tensor<40x64xf32> {
+  %e = tensor.empty() : tensor<40x64xf32>
+  %rows = linalg.generic {indexing_maps = [affine_map<(i, j) -> (i)>, affine_map<(i, j) -> (i, j)>],
+      iterator_types = ["parallel", "parallel"]} ins(%ids : tensor<40xi64>) outs(%e : tensor<40x64xf32>) {
+  ^bb0(%id: i64, %o: f32):
+    %row = arith.index_cast %id : i64 to index
+    %column = linalg.index 1 : index
+    %v = tensor.extract %table[%row, %column] : tensor<9x64xf32>
+    linalg.yield %v : f32
+  } -> tensor<40x64xf32>
+  %s = linalg.softmax dimension(1) ins(%rows : tensor<40x64xf32>) outs(%e : tensor<40x64xf32>) -> tensor<40x64xf32>
+  return %s : tensor<40x64xf32>
+}""",
+    )
+    (table,) = random_inputs((9, 64))
+    ids = np.random.default_rng(1).integers(0, 9, 40)
+    compare(path, tmp_path, [table, ids])
+    ids[7] = 9
+    np.save(tmp_path / "table.npy", table)
+    np.save(tmp_path / "ids.npy", ids)
+    inputs = [f"--input={tmp_path / name}.npy" for name in ("table", "ids")]
+    done = execute("quant-run", path, *inputs, "--target=emulator")
+    assert done.returncode == 1 and b"index out of range in dimension 0" in done.stderr
+
+
 SCHEMES = {
     "zeros": ("rtn", "group-size=32"),
     "symmetric": ("rtn", "group-size=channel symmetric=true bits=8"),
@@ -287,3 +322,34 @@ def test_without_a_driver(tmp_path):
         pytest.skip("there is a GPU")
     assert done.returncode == 1
     assert b"error: no CUDA device: " in done.stderr
+
+
+def find_ptxas():
+    package = importlib.util.find_spec("nvidia")
+    for folder in package.submodule_search_locations if package else []:
+        if (found := Path(folder) / "cu13" / "bin" / "ptxas").exists():
+            return str(found)
+    return shutil.which("ptxas")
+
+
+@pytest.mark.parametrize("chip", ["sm_80", "sm_89", "sm_90a", "sm_100a", "sm_120"])
+def test_assembler_takes_the_kernels(tmp_path, chip):
+    """The PTX of every kernel of ours in the model, without spilled registers."""
+    ptxas = find_ptxas()
+    if not ptxas:
+        pytest.skip("NOT TESTED: no ptxas here; pip install nvidia-cuda-nvcc==13.0.88")
+    done = execute(
+        "quant-run", MODEL, "--target=emulator", f"--chip={chip}", "--print-after=ptx", "--input=none.npy"
+    )
+    (text,) = re.findall(rb'gpu\.binary @kernels\s*\[[^"]*"%s"[^"]*"[^"]*"[^"]*assembly = "([^"]*)"' % chip.encode(), done.stdout)
+    ptx = re.sub(rb"\\([0-9A-F]{2})", lambda match: bytes([int(match.group(1), 16)]), text)
+    (tmp_path / "kernels.ptx").write_bytes(ptx.rstrip(b"\0"))
+    assembled = subprocess.run(
+        [ptxas, f"-arch={chip}", "-v", "-o", tmp_path / "kernels.cubin", tmp_path / "kernels.ptx"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert assembled.returncode == 0, assembled.stderr
+    spills = re.findall(r"(\d+) bytes spill stores", assembled.stderr)
+    assert len(spills) >= 10 and set(spills) == {"0"}

@@ -172,19 +172,21 @@ LogicalResult KernelBuilder::emitTile(scf::ForallOp forall) {
 
   SmallVector<linalg::LinalgOp> ops;
   SmallVector<memref::AllocOp> buffers;
-  WalkResult known = kernel.walk([&](Operation *op) -> WalkResult {
-    if (auto linalgOp = dyn_cast<linalg::LinalgOp>(op)) {
-      ops.push_back(linalgOp);
-      return WalkResult::skip();
-    }
-    if (auto alloc = dyn_cast<memref::AllocOp>(op))
-      buffers.push_back(alloc);
-    else if (isa<scf::SCFDialect>(op->getDialect()) || isa<memref::CopyOp>(op))
-      return op->emitError("cannot be run on the GPU: '")
-             << op->getName() << "' inside a tile; this is a defect of "
-             << "quant-opt";
-    return WalkResult::advance();
-  });
+  WalkResult known =
+      kernel.walk<WalkOrder::PreOrder>([&](Operation *op) -> WalkResult {
+        if (auto linalgOp = dyn_cast<linalg::LinalgOp>(op)) {
+          ops.push_back(linalgOp);
+          return WalkResult::skip();
+        }
+        if (auto alloc = dyn_cast<memref::AllocOp>(op))
+          buffers.push_back(alloc);
+        else if (isa<scf::SCFDialect>(op->getDialect()) ||
+                 isa<memref::CopyOp>(op))
+          return op->emitError("cannot be run on the GPU: '")
+                 << op->getName() << "' inside a tile; this is a defect of "
+                 << "quant-opt";
+        return WalkResult::advance();
+      });
   if (known.wasInterrupted())
     return failure();
   for (memref::AllocOp buffer : buffers)
