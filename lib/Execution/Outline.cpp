@@ -50,17 +50,48 @@ public:
   explicit Outliner(Compilation &compilation) : compilation(compilation) {}
 
   void outlineIn(Block &block) {
+    SmallVector<Operation *> together;
+    auto finish = [&] {
+      if (!together.empty())
+        outline(together);
+      together.clear();
+    };
     for (Operation &op : llvm::make_early_inc_range(block)) {
-      if (shouldOutline(&op, compilation.onDevice()))
-        outline(&op);
-      else
-        for (Region &region : op.getRegions())
-          for (Block &inner : region)
-            outlineIn(inner);
+      if (shouldOutline(&op, compilation.onDevice())) {
+        bool joins = joinsNeighbours(&op);
+        if (!joins)
+          finish();
+        together.push_back(&op);
+        if (!joins)
+          finish();
+        continue;
+      }
+      // What comes before such ops may as well come after them.
+      if (!isMemoryEffectFree(&op) && !isa<memref::AllocOp>(op))
+        finish();
+      for (Region &region : op.getRegions())
+        for (Block &inner : region)
+          outlineIn(inner);
     }
+    finish();
   }
 
 private:
+  /// On a device a launch costs about as much as this many elements in one
+  /// block: small ops that follow each other become one kernel.
+  static constexpr int64_t maxJoinedElements = 8192;
+
+  bool joinsNeighbours(Operation *op) {
+    auto linalgOp = dyn_cast<linalg::LinalgOp>(op);
+    if (!compilation.onDevice() || !linalgOp || isContraction(op) ||
+        linalgOp.hasDynamicShape())
+      return false;
+    int64_t elements = 1;
+    for (int64_t size : linalgOp.getStaticLoopRanges())
+      elements *= size;
+    return elements <= maxJoinedElements;
+  }
+
   /// A view whose place is only known at run time moves too: kernels on a
   /// device get buffers that a pointer describes.
   bool movesAlong(Operation *source) {
@@ -77,10 +108,14 @@ private:
             ShapedType::isDynamicShape(strides));
   }
 
-  void outline(Operation *op) {
+  void outline(ArrayRef<Operation *> ops) {
+    Location loc = ops[0]->getLoc();
     // Constants move along, so that sizes stay known inside.
-    SetVector<Value> used(op->operand_begin(), op->operand_end());
-    getUsedValuesDefinedAbove(op->getRegions(), used);
+    SetVector<Value> used;
+    for (Operation *op : ops) {
+      used.insert(op->operand_begin(), op->operand_end());
+      getUsedValuesDefinedAbove(op->getRegions(), used);
+    }
     SmallVector<Value> arguments;
     SetVector<Operation *> moved;
     for (size_t i = 0; i < used.size(); ++i) { // grows
@@ -95,7 +130,7 @@ private:
     ModuleOp module = compilation.module;
     OpBuilder builder(module.getBodyRegion());
     auto kernel = func::FuncOp::create(
-        builder, op->getLoc(), "kernel",
+        builder, loc, "kernel",
         builder.getFunctionType(ValueRange(arguments).getTypes(), {}));
     kernel.setPrivate();
     Block *body = kernel.addEntryBlock();
@@ -104,8 +139,9 @@ private:
     mapping.map(arguments, body->getArguments());
     for (Operation *source : topologicalSort(moved))
       builder.clone(*source, mapping);
-    builder.clone(*op, mapping);
-    func::ReturnOp::create(builder, op->getLoc());
+    for (Operation *op : ops)
+      builder.clone(*op, mapping);
+    func::ReturnOp::create(builder, loc);
 
     std::string text;
     llvm::raw_string_ostream os(text);
@@ -121,9 +157,10 @@ private:
       ++compilation.numKernels;
     }
     ++compilation.numKernelCalls;
-    OpBuilder at(op);
-    func::CallOp::create(at, op->getLoc(), shared, arguments);
-    op->erase();
+    OpBuilder at(ops.back());
+    func::CallOp::create(at, loc, shared, arguments);
+    for (Operation *op : ops)
+      op->erase();
   }
 
   Compilation &compilation;

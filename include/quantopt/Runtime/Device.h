@@ -9,6 +9,8 @@
 // the CUDA driver, loaded when it is asked for, and the PTX emulator. A device
 // has one stream: what is asked of it happens in order, and some of it later.
 //
+// A device belongs to one thread at a time.
+//
 // Functions that can fail return what went wrong as text, empty for success.
 //
 //===----------------------------------------------------------------------===//

@@ -8,7 +8,8 @@
 // A loop over tiles gives each of its iterations to a block, which goes through
 // the ops of the tile one after the other and keeps what is between them in
 // shared memory. An op of its own is spread over as many blocks as it has work
-// for. Shapes are static, so every launch has its size from here.
+// for; several small ones are done by one block. Shapes are static, so every
+// launch has its size from here.
 //
 //===----------------------------------------------------------------------===//
 
@@ -54,6 +55,7 @@ private:
   void copyBody();
   LogicalResult reportChecksInMemory();
   LogicalResult emitTile(scf::ForallOp forall);
+  LogicalResult emitInBlock(ArrayRef<linalg::LinalgOp> ops);
   LogicalResult emitOp(linalg::LinalgOp op);
   void emitOnce(Operation *op);
   LogicalResult moveToSharedMemory(memref::AllocOp alloc);
@@ -192,6 +194,11 @@ LogicalResult KernelBuilder::emitTile(scf::ForallOp forall) {
   for (memref::AllocOp buffer : buffers)
     if (failed(moveToSharedMemory(buffer)))
       return failure();
+  return emitInBlock(ops);
+}
+
+/// One op after the other, all by the threads of one block.
+LogicalResult KernelBuilder::emitInBlock(ArrayRef<linalg::LinalgOp> ops) {
   int64_t points = 1;
   for (linalg::LinalgOp op : ops)
     points = std::max(points, countOutputs(op) * countReductionSteps(op));
@@ -264,19 +271,23 @@ LogicalResult KernelBuilder::build() {
   copyBody();
   if (failed(reportChecksInMemory()))
     return failure();
-  // The outliner gives a kernel one op besides constants and views.
-  Operation *work = nullptr;
-  for (Operation &op : kernel.getBody().front().without_terminator())
-    if (isa<linalg::LinalgOp, scf::ForallOp, memref::StoreOp>(op))
-      work = &op;
-  assert(work && "a kernel without work");
+  // The outliner gives a kernel one op, or several small ones, besides
+  // constants and views.
+  SmallVector<linalg::LinalgOp> ops;
+  Operation *other = nullptr;
+  for (Operation &op : kernel.getBody().front().without_terminator()) {
+    if (auto linalgOp = dyn_cast<linalg::LinalgOp>(op))
+      ops.push_back(linalgOp);
+    else if (isa<scf::ForallOp, memref::StoreOp>(op))
+      other = &op;
+  }
   LogicalResult done = success();
-  if (auto forall = dyn_cast<scf::ForallOp>(work))
+  if (auto forall = dyn_cast_or_null<scf::ForallOp>(other))
     done = emitTile(forall);
-  else if (auto op = dyn_cast<linalg::LinalgOp>(work))
-    done = emitOp(op);
+  else if (other)
+    emitOnce(other);
   else
-    emitOnce(work);
+    done = ops.size() == 1 ? emitOp(ops[0]) : emitInBlock(ops);
   if (failed(done) || failed(checkSharedMemory()))
     return failure();
   // Known to LLVM and to ptxas.

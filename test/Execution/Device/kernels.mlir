@@ -3,6 +3,7 @@
 // RUN: quant-run %t/long.mlir --random-input=1 --target=emulator --print-after=kernels | FileCheck %s --check-prefix=LONG
 // RUN: quant-run %t/product.mlir --random-input=1 --target=emulator --print-after=kernels | FileCheck %s --check-prefix=PRODUCT
 // RUN: quant-run %t/thin.mlir --random-input=1 --target=emulator --print-after=kernels | FileCheck %s --check-prefix=THIN
+// RUN: quant-run %t/single.mlir --random-input=1 --target=emulator --print-after=kernels | FileCheck %s --check-prefix=SINGLE
 // RUN: quant-run %t/points.mlir --random-input=1 --target=emulator --print-after=kernels | FileCheck %s --check-prefix=POINTS
 // RUN: quant-run %t/rows.mlir --random-input=1 --target=emulator --chip=sm_90a --print-after=ptx | FileCheck %s --check-prefix=PTX
 
@@ -92,4 +93,26 @@ func.func @main(%x: tensor<70x100xf32>) -> tensor<70x100xf32> {
   %e = tensor.empty() : tensor<70x100xf32>
   %y = linalg.add ins(%x, %x : tensor<70x100xf32>, tensor<70x100xf32>) outs(%e : tensor<70x100xf32>) -> tensor<70x100xf32>
   return %y : tensor<70x100xf32>
+}
+
+//--- single.mlir
+// A single row has no loop over rows: its small ops are one kernel of one block.
+// SINGLE: gpu.func @kernel_0
+// SINGLE: memref.store
+// SINGLE: gpu.barrier
+// SINGLE-COUNT-5: gpu.shuffle xor
+// SINGLE: gpu.barrier
+// SINGLE: arith.divf
+// SINGLE-NOT: gpu.func
+// SINGLE: gpu.launch_func @kernels::@kernel_0 blocks in (%c1{{.*}}, %c1{{.*}}, %c1{{.*}}) threads in (%c256, %c1, %c1)
+// SINGLE-NOT: gpu.launch_func
+func.func @main(%x: tensor<1x3000xf32>) -> tensor<1x3000xf32> {
+  %zero = arith.constant 0.0 : f32
+  %e = tensor.empty() : tensor<1xf32>
+  %f = linalg.fill ins(%zero : f32) outs(%e : tensor<1xf32>) -> tensor<1xf32>
+  %s = linalg.reduce {arith.addf} ins(%x : tensor<1x3000xf32>) outs(%f : tensor<1xf32>) dimensions = [1]
+  %t = tensor.empty() : tensor<1x3000xf32>
+  %b = linalg.broadcast ins(%s : tensor<1xf32>) outs(%t : tensor<1x3000xf32>) dimensions = [1]
+  %y = arith.divf %x, %b : tensor<1x3000xf32>
+  return %y : tensor<1x3000xf32>
 }
