@@ -429,6 +429,16 @@ Value KernelBuilder::andOr(Value a, Value b, Value c) {
                    {a, b, c}, false)[0];
 }
 
+Value KernelBuilder::splatHalf(Value word, unsigned half) {
+  // Not as a permutation of bytes: ptxas makes a choice of halves by the
+  // instructions that use it of this, which costs nothing.
+  const char *pair = half ? "{h, h}" : "{l, l}";
+  return inlineAsm(getI32Type(),
+                   Twine("{ .reg .b16 l, h; mov.b32 {l, h}, $1; mov.b32 $0, ") +
+                       pair + "; }",
+                   "=r,r", word, false)[0];
+}
+
 Value KernelBuilder::permute(Value a, Value b, Value selector) {
   return inlineAsm(getI32Type(), "prmt.b32 $0, $1, $2, $3;", "=r,r,r,r",
                    {a, b, selector}, false)[0];

@@ -139,6 +139,8 @@ public:
   Value unpack(Value word, unsigned half, FloatKind kind);
   /// (a & b) | c
   Value andOr(Value a, Value b, Value c);
+  /// The low (0) or high (1) half of a word in both halves.
+  Value splatHalf(Value word, unsigned half);
   /// Bytes of {a, b} picked by the nibbles of `selector`.
   Value permute(Value a, Value b, Value selector);
   Value permute(Value a, Value b, int64_t selector) {

@@ -70,15 +70,16 @@ struct Choice {
 } // namespace
 
 /// Warps that split k: as many as have something to do, more where few blocks
-/// of rows leave processors without work.
+/// of rows leave processors without work. 16 warps leave 128 registers a
+/// thread, too few for the sums and words of several row tiles.
 static int64_t skinnyWarps(const LinearProblem &problem, int64_t rowTiles) {
   int64_t columns = columnBlocks(problem.k);
   int64_t blocks = ceilDiv(fragment::rowTiles(problem.n), rowTiles);
-  int64_t most = blocks < kBlocks ? 16 : 8;
+  int64_t most = blocks >= kBlocks ? 8 : rowTiles == 1 ? 16 : 12;
   int64_t warps = 1;
   while (warps < most && 2 * warps <= columns)
     warps *= 2;
-  return warps;
+  return std::min(warps, most);
 }
 
 /// Where there are tiles enough for several rounds, none is shared.
@@ -117,8 +118,9 @@ static Choice choose(const LinearProblem &problem) {
   if (problem.m <= 16) {
     SkinnyShape shape;
     shape.tokenTiles = ceilDiv(problem.m, kTokens);
-    // More rows of W for each load of x, as x grows.
-    shape.rowTiles = problem.m <= 4 ? 1 : problem.m <= 8 ? 2 : 4;
+    // More rows of W for each load of x, as x grows and while registers last.
+    bool isWide = problem.scheme.bits > 4;
+    shape.rowTiles = problem.m <= 4 ? 1 : problem.m <= 8 || isWide ? 2 : 4;
     shape.warps = skinnyWarps(problem, shape.rowTiles);
     shape.blocks = std::max<int64_t>(1, 4 / shape.rowTiles);
     return {Kind::Skinny, shape};

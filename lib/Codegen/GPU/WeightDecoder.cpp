@@ -195,6 +195,8 @@ Value WeightDecoder::centredMinimum(ValueRange words, unsigned row) {
 
 Value WeightDecoder::scalePair(ValueRange first, ValueRange second,
                                unsigned row) {
+  if (floatKindOf(scheme.scaleType) == kind && first == second)
+    return b.splatHalf(first[0], row);
   if (floatKindOf(scheme.scaleType) == kind)
     return b.permute(first[0], second[0], row ? 0x7632 : 0x5410);
   return b.packPair(number(first, row), number(second, row), kind);
