@@ -7,7 +7,7 @@
 
 #include "ContractionKernel.h"
 
-#include "CooperativeLoops.h"
+#include "KernelParts.h"
 #include "Stages.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -141,12 +141,12 @@ Value Emitter::below(Value condition, Value value, int64_t limit) {
 }
 
 void Emitter::setPosition(ArrayRef<unsigned> loops, Value linear) {
-  for (unsigned loop : llvm::reverse(loops)) {
-    bool outermost = loop == loops.front();
-    position[loop] = outermost ? linear : remainder(linear, sizes[loop]);
-    if (!outermost)
-      linear = quotient(linear, sizes[loop]);
-  }
+  SmallVector<int64_t> sizesOfLoops;
+  for (unsigned loop : loops)
+    sizesOfLoops.push_back(sizes[loop]);
+  for (auto [loop, index] :
+       llvm::zip(loops, delinearize(rewriter, loc, linear, sizesOfLoops)))
+    position[loop] = index;
 }
 
 SmallVector<Value> Emitter::indices(unsigned operand) {

@@ -9,10 +9,8 @@
 
 #include "Stages.h"
 
-#include "mlir/Analysis/SliceAnalysis.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -20,119 +18,6 @@
 using namespace mlir;
 using namespace quantopt;
 using namespace quantopt::execution;
-using utils::IteratorType;
-
-Value execution::addSharedMemory(gpu::GPUFuncOp kernel, Location loc,
-                                 ArrayRef<int64_t> shape, Type element) {
-  Builder builder(kernel.getContext());
-  auto space = gpu::AddressSpaceAttr::get(kernel.getContext(),
-                                          gpu::AddressSpace::Workgroup);
-  auto type =
-      MemRefType::get(shape, element, MemRefLayoutAttrInterface(), space);
-  Value buffer = kernel.addWorkgroupAttribution(type, loc);
-  // LLVM raises accesses to what the alignment allows, and a kernel's own
-  // vector accesses need it.
-  kernel.setworkgroupAttributionAttrs(
-      kernel.getNumWorkgroupAttributions() - 1,
-      builder.getDictionaryAttr(
-          builder.getNamedAttr(LLVM::LLVMDialect::getAlignAttrName(),
-                               builder.getI64IntegerAttr(16))));
-  return buffer;
-}
-
-/// The one op that joins two partial results, if there is one.
-static Operation *findCombiner(linalg::LinalgOp op) {
-  if (op.getNumDpsInits() != 1)
-    return nullptr;
-  SmallVector<Operation *, 4> combiners;
-  Value input = matchReduction(op.getRegionOutputArgs(), 0, combiners);
-  if (!input || combiners.size() != 1 ||
-      !arith::getNeutralElement(combiners[0]))
-    return nullptr;
-  return combiners[0];
-}
-
-static int64_t product(linalg::LinalgOp op, bool reductions) {
-  int64_t count = 1;
-  for (auto [size, iterator] :
-       llvm::zip(op.getStaticLoopRanges(), op.getIteratorTypesArray()))
-    if ((iterator == IteratorType::reduction) == reductions)
-      count *= size;
-  return count;
-}
-
-int64_t execution::countOutputs(linalg::LinalgOp op) {
-  return product(op, /*reductions=*/false);
-}
-int64_t execution::countReductionSteps(linalg::LinalgOp op) {
-  return product(op, /*reductions=*/true);
-}
-
-/// Parallel loops in the order of the result's dimensions, so that neighbours
-/// write neighbours; then loops that the result does not know.
-static SmallVector<unsigned> orderParallelLoops(linalg::LinalgOp op) {
-  SmallVector<unsigned> order;
-  SmallVector<IteratorType> iterators = op.getIteratorTypesArray();
-  if (op.getNumDpsInits() > 0)
-    for (AffineExpr expr :
-         op.getMatchingIndexingMap(op.getDpsInitOperand(0)).getResults())
-      if (auto dim = dyn_cast<AffineDimExpr>(expr))
-        if (iterators[dim.getPosition()] == IteratorType::parallel &&
-            !llvm::is_contained(order, dim.getPosition()))
-          order.push_back(dim.getPosition());
-  for (auto [dim, iterator] : llvm::enumerate(iterators))
-    if (iterator == IteratorType::parallel && !llvm::is_contained(order, dim))
-      order.insert(order.begin(), dim);
-  return order;
-}
-
-static SmallVector<unsigned> reductionLoops(linalg::LinalgOp op) {
-  SmallVector<unsigned> loops;
-  for (auto [dim, iterator] : llvm::enumerate(op.getIteratorTypesArray()))
-    if (iterator == IteratorType::reduction)
-      loops.push_back(dim);
-  return loops;
-}
-
-/// True if inputs are contiguous along the last reduction loop rather than
-/// along the last parallel one.
-static bool readsAlongReduction(linalg::LinalgOp op) {
-  SmallVector<unsigned> parallel = orderParallelLoops(op),
-                        reductions = reductionLoops(op);
-  if (parallel.empty())
-    return true;
-  int along = 0, across = 0;
-  for (OpOperand *input : op.getDpsInputOperands()) {
-    AffineMap map = op.getMatchingIndexingMap(input);
-    if (map.getNumResults() == 0)
-      continue;
-    along += map.getResults().back().isFunctionOfDim(reductions.back());
-    across += map.getResults().back().isFunctionOfDim(parallel.back());
-  }
-  return along >= across;
-}
-
-Share execution::chooseShare(linalg::LinalgOp op, int64_t blockSize) {
-  int64_t outputs = countOutputs(op), steps = countReductionSteps(op);
-  if (steps < warpSize || !findCombiner(op))
-    return Share::Thread;
-  int64_t threads = blockSize ? blockSize : 1024;
-  if (outputs >= threads && !readsAlongReduction(op))
-    return Share::Thread;
-  // A warp's worth of work for each thread of a block, at least.
-  bool fewOutputs =
-      blockSize ? outputs * warpSize * 2 <= blockSize : outputs < 256;
-  return fewOutputs && steps >= 256 ? Share::Block : Share::Warp;
-}
-
-int64_t execution::countBlocks(linalg::LinalgOp op, Share share,
-                               int64_t blockSize) {
-  int64_t outputs = std::max<int64_t>(countOutputs(op), 1);
-  if (share == Share::Block)
-    return outputs;
-  int64_t threads = share == Share::Warp ? outputs * warpSize : outputs;
-  return llvm::divideCeil(threads, blockSize);
-}
 
 namespace {
 
@@ -150,7 +35,6 @@ private:
   Value constant(int64_t value) {
     return arith::ConstantIndexOp::create(rewriter, loc, value);
   }
-  Value ceilBlocks(Value value, int64_t by);
   /// Sets the loops' positions from a number that counts through them.
   void setPosition(ArrayRef<unsigned> loops, Value linear);
   SmallVector<Value> indices(OpOperand *operand);
@@ -171,7 +55,6 @@ private:
 
   SmallVector<Value> reduceAlone(ArrayRef<unsigned> loops, ValueRange partials);
   Value reduceStrided(Value first, int64_t stride);
-  Value shuffle(Value value, int64_t distance);
   Value sumOverWarp(Value partial);
   Value sumOverBlock(Value partial);
 
@@ -188,17 +71,12 @@ private:
 } // namespace
 
 void Emitter::setPosition(ArrayRef<unsigned> loops, Value linear) {
-  for (unsigned loop : llvm::reverse(loops)) {
-    bool outermost = loop == loops.front();
-    Value size = constant(sizes[loop]);
-    position[loop] =
-        outermost ? linear
-        : sizes[loop] == 1
-            ? constant(0)
-            : arith::RemUIOp::create(rewriter, loc, linear, size).getResult();
-    if (!outermost && sizes[loop] != 1)
-      linear = arith::DivUIOp::create(rewriter, loc, linear, size);
-  }
+  SmallVector<int64_t> sizesOfLoops;
+  for (unsigned loop : loops)
+    sizesOfLoops.push_back(sizes[loop]);
+  for (auto [loop, index] :
+       llvm::zip(loops, delinearize(rewriter, loc, linear, sizesOfLoops)))
+    position[loop] = index;
 }
 
 SmallVector<Value> Emitter::indices(OpOperand *operand) {
@@ -341,50 +219,10 @@ Value Emitter::reduceStrided(Value first, int64_t stride) {
   return loop.getResult(0);
 }
 
-/// The value of the lane at this distance. The hardware moves 32 bits.
-Value Emitter::shuffle(Value value, int64_t distance) {
-  Type type = value.getType();
-  Type i32 = rewriter.getI32Type();
-  auto move = [&](Value word) -> Value {
-    return gpu::ShuffleOp::create(rewriter, loc, word, int32_t(distance),
-                                  int32_t(warpSize), gpu::ShuffleMode::XOR)
-        .getShuffleResult();
-  };
-  Type bits = type;
-  if (type.isIndex()) {
-    bits = rewriter.getI64Type();
-    value = arith::IndexCastOp::create(rewriter, loc, bits, value);
-  } else if (isa<FloatType>(type)) {
-    bits = rewriter.getIntegerType(type.getIntOrFloatBitWidth());
-    value = arith::BitcastOp::create(rewriter, loc, bits, value);
-  }
-  unsigned width = bits.getIntOrFloatBitWidth();
-  if (width < 32) {
-    value = move(arith::ExtUIOp::create(rewriter, loc, i32, value));
-    value = arith::TruncIOp::create(rewriter, loc, bits, value);
-  } else if (width == 32) {
-    value = move(value);
-  } else {
-    Value half = arith::ConstantIntOp::create(rewriter, loc, 32, 64);
-    Value low = arith::TruncIOp::create(rewriter, loc, i32, value);
-    Value high = arith::TruncIOp::create(
-        rewriter, loc, i32, arith::ShRUIOp::create(rewriter, loc, value, half));
-    low = arith::ExtUIOp::create(rewriter, loc, bits, move(low));
-    high = arith::ExtUIOp::create(rewriter, loc, bits, move(high));
-    high = arith::ShLIOp::create(rewriter, loc, high, half);
-    value = arith::OrIOp::create(rewriter, loc, low, high);
-  }
-  if (type.isIndex())
-    return arith::IndexCastOp::create(rewriter, loc, type, value);
-  if (isa<FloatType>(type))
-    return arith::BitcastOp::create(rewriter, loc, type, value);
-  return value;
-}
-
 /// Every lane gets the same total.
 Value Emitter::sumOverWarp(Value partial) {
   for (int64_t distance = warpSize / 2; distance > 0; distance /= 2)
-    partial = combine(partial, shuffle(partial, distance));
+    partial = combine(partial, shuffleXor(rewriter, loc, partial, distance));
   return partial;
 }
 

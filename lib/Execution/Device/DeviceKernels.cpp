@@ -157,16 +157,10 @@ LogicalResult KernelBuilder::emitTile(scf::ForallOp forall) {
     numBlocks *= trips.back();
   }
   rewriter.setInsertionPoint(forall);
-  SmallVector<Value> position(trips.size());
-  Value rest = block;
-  for (size_t i = trips.size(); i-- > 0;) {
-    Value index = rest;
-    if (i > 0) {
-      index = arith::RemUIOp::create(rewriter, loc, rest, constant(trips[i]));
-      rest = arith::DivUIOp::create(rewriter, loc, rest, constant(trips[i]));
-    }
-    index = arith::MulIOp::create(rewriter, loc, index, constant(steps[i]));
-    position[i] = arith::AddIOp::create(rewriter, loc, index, constant(low[i]));
+  SmallVector<Value> position = delinearize(rewriter, loc, block, trips);
+  for (auto [index, l, step] : llvm::zip(position, low, steps)) {
+    index = arith::MulIOp::create(rewriter, loc, index, constant(step));
+    index = arith::AddIOp::create(rewriter, loc, index, constant(l));
   }
   rewriter.eraseOp(forall.getTerminator());
   rewriter.inlineBlockBefore(forall.getBody(), forall, position);
