@@ -70,7 +70,8 @@ static constexpr LayoutEntry kDenseLayout = {
 // The table
 //===----------------------------------------------------------------------===//
 
-static constexpr const LayoutEntry *kLayouts[] = {&kDenseLayout, &kNvptxLayout};
+static constexpr const LayoutEntry *kLayouts[] = {&kDenseLayout, &kNvptxLayout,
+                                                  &kCpuLayout};
 
 const LayoutEntry &quantopt::layoutEntry(Layout layout) {
   return *kLayouts[static_cast<unsigned>(layout)];

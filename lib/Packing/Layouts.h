@@ -54,8 +54,8 @@ inline constexpr int64_t kCodeAlignment = 64;
 
 const LayoutEntry &layoutEntry(Layout layout);
 
-/// The entry of Layout::Nvptx.
-extern const LayoutEntry kNvptxLayout;
+/// The entries of Layout::Nvptx and Layout::Cpu.
+extern const LayoutEntry kNvptxLayout, kCpuLayout;
 
 } // namespace quantopt
 

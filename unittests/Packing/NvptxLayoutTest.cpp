@@ -201,51 +201,6 @@ TEST(NvptxLayout, PlanesBitByBit) {
         }
 }
 
-TEST(NvptxLayout, AnySchemeKeepsItsValues) {
-  std::mt19937 engine(3);
-  int packedSchemes = 0;
-  for (int trial = 0; trial < 400; ++trial) {
-    Scheme scheme = anyScheme(engine);
-    int64_t n = 1 + engine() % 40, k = 1 + engine() % 200;
-    QuantizedMatrix q = quantizeRoundToNearest(
-        randomFloats(n * k, trial), n, k, scheme, {SearchKind::LeastSquares});
-    PackedStorage dense = pack(q);
-    std::optional<Scheme> held = schemeIn(Layout::Nvptx, q.scheme, n, k);
-    // Only flat groups that end inside a row cannot be held.
-    bool crosses = q.scheme.granularity == Granularity::Flat && n > 1 &&
-                   k % q.scheme.groupSize != 0 && q.scheme.groupSize % k != 0;
-    ASSERT_EQ(held.has_value(), !crosses) << trial;
-    if (!held)
-      continue;
-    ++packedSchemes;
-    PackedStorage packed = convertLayout(dense.view(), Layout::Nvptx);
-    ASSERT_EQ(packed.scheme, *held);
-    ASSERT_EQ(verify(packed.view()), "");
-    PlaneSizes sizes = planeSizes(packed.scheme, n, k, Layout::Nvptx);
-    ASSERT_EQ(int64_t(packed.codes.size()), sizes.codes);
-    ASSERT_EQ(int64_t(packed.offsets.size()), sizes.offsets);
-    // From the packed planes, and after unpacking.
-    std::vector<float> expected = dequantized(q), rows(n * k);
-    int64_t half = n / 2;
-    dequantizeRows(packed.view(), 0, half, rows.data());
-    dequantizeRows(packed.view(), half, n, rows.data() + half * k);
-    ASSERT_EQ(std::memcmp(rows.data(), expected.data(), 4 * n * k), 0) << trial;
-    PackedStorage plain = convertLayout(packed.view(), Layout::Dense);
-    ASSERT_EQ(plain.scheme, *held);
-    ASSERT_EQ(verify(plain.view()), "");
-    ASSERT_EQ(plain.codes, dense.codes);
-    std::vector<float> again = dequantized(unpack(plain.view()));
-    ASSERT_EQ(std::memcmp(again.data(), expected.data(), 4 * n * k), 0);
-    // What is packed already stays as it is.
-    ASSERT_TRUE(sameBytes(unpack(plain.view()), unpack(packed.view())));
-    PackedStorage twice = convertLayout(plain.view(), Layout::Nvptx);
-    ASSERT_EQ(twice.codes, packed.codes);
-    ASSERT_EQ(twice.scales, packed.scales);
-    ASSERT_EQ(twice.offsets, packed.offsets);
-  }
-  EXPECT_GT(packedSchemes, 200);
-}
-
 TEST(ExpandedScales, KindsAndGranularities) {
   auto expanded = [](Granularity granularity, int64_t size, ScaleKind kind,
                      Nesting nesting, int64_t n, int64_t k) {

@@ -25,6 +25,7 @@ namespace quantopt {
 enum class Layout : uint8_t {
   Dense, ///< row after row: codes and zeros as Dense.h says
   Nvptx, ///< in the order of tensor-core operands, see FragmentOrder.h
+  Cpu,   ///< in lines of 16 rows for dot products of bytes, see LineOrder.h
 };
 
 /// Name of a layout, as options and attributes spell it, and back.

@@ -12,6 +12,7 @@
 #include "quantopt/Dialect/LowBit/IR/LowBit.h"
 #include "quantopt/Packing/Dense.h"
 #include "quantopt/Packing/FragmentOrder.h"
+#include "quantopt/Packing/LineOrder.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
@@ -40,6 +41,13 @@ static PlaneShapes shapesOf(const Scheme &scheme, int64_t n, int64_t k,
     return {{tiles, columnBlocks(k), blockBytes(scheme.bits)},
             {tiles, columns, kBlockRows},
             {tiles, columns, zeroBytes(scheme.bits)}};
+  }
+  case Layout::Cpu: {
+    using namespace line;
+    int64_t tiles = rowTiles(n);
+    return {{tiles, columnBlocks(k), blockBytes(scheme.bits)},
+            {tiles, columns, kBlockRows},
+            {tiles, columns, kBlockRows}};
   }
   }
   llvm_unreachable("all layouts handled");

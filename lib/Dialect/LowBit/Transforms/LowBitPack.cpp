@@ -26,7 +26,7 @@ struct LowBitPackPass
     std::optional<Layout> layout = layoutNamed(target.getValue());
     if (!layout || *layout == Layout::Dense) {
       getOperation().emitError("lowbit-pack knows no target '")
-          << target << "' - give target=nvptx";
+          << target << "' - give target=nvptx or cpu";
       return signalPassFailure();
     }
     WalkResult walk = getOperation().walk([&](WeightOp op) {

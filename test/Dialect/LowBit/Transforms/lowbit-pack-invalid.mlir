@@ -1,7 +1,7 @@
 // RUN: quant-opt %s --lowbit-pack --split-input-file --verify-diagnostics
 // RUN: not quant-opt %s --lowbit-pack=target=amiga --split-input-file 2>&1 | FileCheck %s
 
-// CHECK: error: lowbit-pack knows no target 'amiga' - give target=nvptx
+// CHECK: error: lowbit-pack knows no target 'amiga' - give target=nvptx or cpu
 
 func.func @flat(%x: tensor<2x4xf32>) -> tensor<2x2xf32> {
   // expected-error @+1 {{of layer 'fc' has groups that run on across rows of 4 (#lowbit.affine<bits = 4, flat = 3, symmetric, scale = f16>), which the layout 'nvptx' does not hold - quantize it without 'flat', or with a group size that divides the row}}

@@ -113,6 +113,12 @@ def LowBit_LayoutAttr : AttrDef<LowBit_Dialect, "Layout"> {
     `scales` and `minima` tensor<N/16 x G x 16> of the scale type, `zeros`
     tensor<N/16 x G x 8 x i8>, of 16 bytes for more than 4 bits.
 
+    `cpu`: codes in lines of 64 bytes, 4 neighbours in k of 16 rows, so that a
+    shift and a mask make operands of a dot product of bytes
+    (`quantopt/Packing/LineOrder.h`); the same schemes. Planes: `codes`
+    tensor<N/16 x K/32 x 64*bits x i8>, `scales`, `minima` and `zeros` (a byte
+    each) tensor<N/16 x G x 16>.
+
     Example:
     ```mlir
     #lowbit.layout<nvptx>

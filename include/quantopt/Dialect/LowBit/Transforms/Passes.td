@@ -368,7 +368,8 @@ def LowBitPack : Pass<"lowbit-pack", "::mlir::ModuleOp"> {
        ones are multiplied out to f32, those of 8 bits become f16 or bf16.
        Groups that run on across rows are an error.
     2. Its planes are brought into the order in which the kernels read them, and
-       the layout into its type. `nvptx` serves all kernels for tensor cores.
+       the layout into its type. `nvptx` serves all kernels for tensor cores,
+       `cpu` all that multiply bytes (planned).
 
     lowbit-unpack is the inverse. Linears of packed weights are run and lowered
     like any other.
@@ -382,7 +383,7 @@ def LowBitPack : Pass<"lowbit-pack", "::mlir::ModuleOp"> {
   }];
   let options = [
     Option<"target", "target", "std::string", /*default=*/"\"nvptx\"",
-           "whose kernels: nvptx">,
+           "whose kernels: nvptx or cpu">,
   ];
 }
 
