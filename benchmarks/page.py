@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import gpu
 import scale
 from measure import ROOT, stored
 from subjects import SUBJECTS
@@ -165,7 +166,7 @@ def text() -> str:
     goal_table = goals()
     if goal_table:
         parts += ["## Goals", goal_table]
-    parts += forward() + scale.section()
+    parts += forward() + scale.section() + gpu.section(table)
     return "\n\n".join(parts) + "\n"
 
 

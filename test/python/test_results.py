@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """The page of results comes from the stored rows, and rows are measured one by one."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
+import gpu
 import measure
 import page
 import scale
@@ -64,3 +66,31 @@ def test_scale_counts_the_weights_of_llama_2():
     # Published sizes, less embeddings, head and norms.
     assert scale.MODELS["Llama-2-7B"].weights * 32 == 6_476_005_376
     assert scale.MODELS["Llama-2-70B"].weights * 80 == 68_451_041_280
+
+
+def test_gpu_figures_are_said_to_be_missing_or_judged(tmp_path, monkeypatch):
+    monkeypatch.setattr(gpu, "STORE", tmp_path)
+    assert "Not measured yet" in "\n".join(gpu.section(page.table))
+
+    def row(seconds, cublas):
+        return {
+            "bytes": 35e6, "operations": 2 * 8192**2,
+            "ours": {"seconds": seconds, "error": 1e-3},
+            "cuBLAS": {"seconds": cublas, "error": 2e-3},
+            "Marlin": {"left out": "takes f16"},
+        }  # fmt: skip
+
+    whole = {
+        "device": "A GPU", "copy": 4e12, "peak": 8e14, "date": "today", "commit": "abc", "torch": "2",
+        "nvidia_smi": {"driver_version": "1", "clocks.sm": "1980"},
+        "rows": {gpu.name(1, gpu.SQUARE): row(16e-6, 40e-6), gpu.name(16, gpu.SQUARE): row(20e-6, 41e-6)},
+    }  # fmt: skip
+    (tmp_path / "linear_gpu.a-gpu.json").write_text(json.dumps(whole))
+    text = "\n".join(gpu.section(page.table))
+    assert "Not measured" not in text
+    # 35 MB in 16 us are 55 % of 4 TB/s; 20 us are more than 1.1 times as long.
+    assert "| M = 1, 8192 x 8192: share of copy bandwidth | 0.547 | 0.5 (0.7) | reached |" in text
+    assert "| M = 16 over M = 1, 8192 x 8192 | 1.25 | 1.1 (1.03) | **missed** |" in text
+    assert "| cuBLAS over ours, M = 16, 8192 x 8192 | 2.05 | 2.2 (3) | **missed** |" in text
+    assert "| largest error over that of cuBLAS | 0.5 | 1 (1) | reached, stretch too |" in text
+    assert "Marlin" not in text and "| 16.0 | 54.7% |" in text
