@@ -103,6 +103,7 @@ SCHEMES = {
     "int2-minimum": "#lowbit.affine<bits = 2, group = 64, float_minimum, scale = f16>",
     "int3": "#lowbit.affine<bits = 3, group = 128, integer_zero, scale = f16>",
     "int8": "#lowbit.affine<bits = 8, per_channel, symmetric, scale = f32>",
+    "int8-g7": "#lowbit.affine<bits = 8, group = 7, float_minimum, scale = f32>",
     "nf4": "#lowbit.codebook<nf4, group = 64, scale = f32>",
 }
 # One for each kernel and shape of it.

@@ -82,6 +82,23 @@ static int64_t skinnyWarps(const LinearProblem &problem, int64_t rowTiles) {
   return std::min(warps, most);
 }
 
+static SkinnyShape skinnyShape(const LinearProblem &problem, int64_t tokens) {
+  SkinnyShape shape;
+  shape.tokenTiles = ceilDiv(tokens, kTokens);
+  if (WeightDecoder::isDifficult(problem)) {
+    // The scales of one block fill the registers.
+    shape.rowTiles = shape.blocks = 1;
+    shape.warps = std::min<int64_t>(skinnyWarps(problem, 1), 8);
+    return shape;
+  }
+  // More rows of W for each load of x, as x grows and while registers last.
+  bool isWide = problem.scheme.bits > 4;
+  shape.rowTiles = tokens <= 4 ? 1 : tokens <= 8 || isWide ? 2 : 4;
+  shape.warps = skinnyWarps(problem, shape.rowTiles);
+  shape.blocks = std::max<int64_t>(1, 4 / shape.rowTiles);
+  return shape;
+}
+
 /// Where there are tiles enough for several rounds, none is shared.
 static int64_t stripesOf(const LinearProblem &problem, const TileShape &shape) {
   int64_t rowBlocks = ceilDiv(problem.n, shape.rows());
@@ -94,18 +111,14 @@ static int64_t stripesOf(const LinearProblem &problem, const TileShape &shape) {
 /// Each expert gets some of the rows; no more is known about how many.
 static Choice chooseForExperts(const LinearProblem &problem) {
   int64_t rowsPerExpert = ceilDiv(problem.m, problem.experts);
-  if (rowsPerExpert <= 16) {
-    SkinnyShape shape;
-    shape.tokenTiles = rowsPerExpert <= 4 ? 1 : 2;
-    shape.rowTiles = rowsPerExpert <= 4 ? 1 : 4;
-    shape.warps = skinnyWarps(problem, shape.rowTiles);
-    shape.blocks = std::max<int64_t>(1, 4 / shape.rowTiles);
-    return {Kind::Skinny, shape};
-  }
+  if (rowsPerExpert <= 16)
+    return {Kind::Skinny, skinnyShape(problem, rowsPerExpert <= 4 ? 4 : 16)};
   Choice choice;
   choice.kind = Kind::Tiled;
   choice.tile = {
       .tokens = 64, .rowTiles = 2, .warps = 4, .stages = 4, .stripes = 0};
+  if (WeightDecoder::isDifficult(problem))
+    choice.tile.rowTiles = 1;
   choice.tile.stripes = ceilDiv(problem.n, choice.tile.rows());
   if (!readsInputDirectly(problem))
     choice.arrangement = Arrangement::Rows;
@@ -115,16 +128,8 @@ static Choice chooseForExperts(const LinearProblem &problem) {
 static Choice choose(const LinearProblem &problem) {
   if (problem.experts)
     return chooseForExperts(problem);
-  if (problem.m <= 16) {
-    SkinnyShape shape;
-    shape.tokenTiles = ceilDiv(problem.m, kTokens);
-    // More rows of W for each load of x, as x grows and while registers last.
-    bool isWide = problem.scheme.bits > 4;
-    shape.rowTiles = problem.m <= 4 ? 1 : problem.m <= 8 || isWide ? 2 : 4;
-    shape.warps = skinnyWarps(problem, shape.rowTiles);
-    shape.blocks = std::max<int64_t>(1, 4 / shape.rowTiles);
-    return {Kind::Skinny, shape};
-  }
+  if (problem.m <= 16)
+    return {Kind::Skinny, skinnyShape(problem, problem.m)};
   Choice choice;
   if (problem.m > 64 && problem.chip.hasWgmma()) {
     choice.kind = Kind::Warpgroup;
@@ -145,11 +150,16 @@ static Choice choose(const LinearProblem &problem) {
     if (!readsInputDirectly(problem))
       choice.arrangement = Arrangement::Rows;
   }
-  choice.tile.stripes = stripesOf(problem, choice.tile);
   // Every block of tokens decodes all weights. Where that takes a scale for
-  // each of them it is more work than the products; elsewhere it hides behind
-  // them.
-  choice.tile.dense = problem.m > 64 && WeightDecoder::isDifficult(problem);
+  // each of them it is more work than the products, and more registers than
+  // there are; elsewhere it hides behind them.
+  choice.tile.dense = WeightDecoder::isDifficult(problem);
+  if (choice.tile.dense) {
+    // Words of 16 bits a weight.
+    choice.tile.rowTiles = 1;
+    choice.tile.ahead = 1;
+  }
+  choice.tile.stripes = stripesOf(problem, choice.tile);
   return choice;
 }
 

@@ -137,7 +137,8 @@ void Striped::emitBody() {
 
   if (stripes.length == stripes.columns) {
     startRowBlock(stripe);
-    store(sumColumns(b.constant(0), b.constant(stripes.columns)));
+    // A short loop would be unrolled as a whole, with all its loads at once.
+    store(sumColumns(b.constant(0), b.opaque(b.constant(stripes.columns))));
     return;
   }
   Value begin = b.mul(stripe, stripes.length);
