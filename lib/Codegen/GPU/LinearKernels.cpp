@@ -155,9 +155,10 @@ static Choice choose(const LinearProblem &problem) {
   // there are; elsewhere it hides behind them.
   choice.tile.dense = WeightDecoder::isDifficult(problem);
   if (choice.tile.dense) {
-    // Words of 16 bits a weight.
+    // 16 bits a weight: fewer of them at a time.
     choice.tile.rowTiles = 1;
     choice.tile.ahead = 1;
+    choice.tile.stages = 3;
   }
   choice.tile.stripes = stripesOf(problem, choice.tile);
   return choice;

@@ -233,5 +233,5 @@ KernelLaunch kernels::emitWarpgroup(mlir::gpu::GPUModuleOp module,
       (shape.tokens * 128 + shape.warps * blockBytesOf(problem, shape) + 8);
   return emitStriped<Warpgroup>(module, "warpgroup", problem, shape,
                                 Operand::Arranged, sharedBytes,
-                                /*blocksPerProcessor=*/shape.dense ? 1 : 2);
+                                /*blocksPerProcessor=*/2);
 }
