@@ -117,14 +117,28 @@ TEST(Experts, OneLaunchForAll) {
     }
 }
 
-TEST(Chips, AllKernelsOnEach) {
+TEST(Chips, AllSchemesInAllKernels) {
+  Scheme table;
+  table.zero = ZeroKind::Symmetric;
+  table.table = CodeTable::NF4;
+  Scheme fp4 = table;
+  fp4.table = CodeTable::FP4;
+  fp4.groupSize = 32;
+  fp4.scaleType = ScaleKind::F32;
+  std::vector<Scheme> schemes = {table, fp4};
+  for (unsigned bits : {2, 3, 4, 8})
+    for (ZeroKind zero :
+         {ZeroKind::Symmetric, ZeroKind::Integer, ZeroKind::Minimum})
+      schemes.push_back({bits, Granularity::Group, bits == 4 ? 128 : 64, zero});
+  // One block of tokens of each kernel and shape of it.
   for (const char *chip : {"sm_80", "sm_89", "sm_90a", "sm_100a", "sm_120"})
     for (int64_t m : {1, 9, 24, 50, 70})
-      for (CodeTable table : {CodeTable::Linear, CodeTable::NF4}) {
-        LinearProblem problem = problemOf(m, 72, 200);
+      for (const Scheme &scheme : schemes) {
+        LinearProblem problem = problemOf(m, 40, 136);
         problem.chip = *parseChip(chip);
-        problem.scheme.table = table;
-        problem.x = problem.y = problem.compute = FloatKind::BF16;
+        problem.scheme = scheme;
+        problem.x = problem.y = problem.compute =
+            m % 2 ? FloatKind::BF16 : FloatKind::F16;
         check(problem);
       }
 }
