@@ -137,28 +137,9 @@ void Emitter::allowReordering(Operation *yield) {
 
 /// The op's body at the current position. Returns what it yields.
 SmallVector<Value> Emitter::emitBody(ValueRange carried) {
-  Block *body = op.getBlock();
-  IRMapping mapping;
-  unsigned init = 0;
-  for (OpOperand &operand : op->getOpOperands()) {
-    BlockArgument argument = op.getMatchingBlockArgument(&operand);
-    bool isInit = op.isDpsInit(&operand);
-    if (isInit && !carried.empty())
-      mapping.map(argument, carried[init]);
-    else if (!argument.use_empty())
-      mapping.map(argument, load(&operand));
-    init += isInit;
-  }
-  for (Operation &inner : body->without_terminator()) {
-    if (auto index = dyn_cast<linalg::IndexOp>(inner))
-      mapping.map(index.getResult(), position[index.getDim()]);
-    else
-      rewriter.clone(inner, mapping);
-  }
-  SmallVector<Value> results;
-  for (Value value : body->getTerminator()->getOperands())
-    results.push_back(mapping.lookupOrDefault(value));
-  return results;
+  return execution::cloneBody(
+      rewriter, op, position, carried,
+      [&](OpOperand &operand) { return load(&operand); });
 }
 
 SmallVector<Value> Emitter::emitLevel(unsigned level, ValueRange carried) {
@@ -215,6 +196,35 @@ LogicalResult Emitter::run() {
   emitLevel(0, {});
   rewriter.eraseOp(op);
   return success();
+}
+
+SmallVector<Value> execution::cloneBody(RewriterBase &rewriter,
+                                        linalg::LinalgOp op,
+                                        ArrayRef<Value> position,
+                                        ValueRange inits,
+                                        function_ref<Value(OpOperand &)> load) {
+  Block *body = op.getBlock();
+  IRMapping mapping;
+  unsigned init = 0;
+  for (OpOperand &operand : op->getOpOperands()) {
+    BlockArgument argument = op.getMatchingBlockArgument(&operand);
+    bool isInit = op.isDpsInit(&operand);
+    if (isInit && !inits.empty())
+      mapping.map(argument, inits[init]);
+    else if (!argument.use_empty())
+      mapping.map(argument, load(operand));
+    init += isInit;
+  }
+  for (Operation &inner : body->without_terminator()) {
+    if (auto index = dyn_cast<linalg::IndexOp>(inner))
+      mapping.map(index.getResult(), position[index.getDim()]);
+    else
+      rewriter.clone(inner, mapping);
+  }
+  SmallVector<Value> results;
+  for (Value value : body->getTerminator()->getOperands())
+    results.push_back(mapping.lookupOrDefault(value));
+  return results;
 }
 
 LogicalResult execution::emitLoops(RewriterBase &rewriter,

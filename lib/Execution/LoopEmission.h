@@ -18,6 +18,14 @@ namespace quantopt::execution {
 mlir::LogicalResult emitLoops(mlir::RewriterBase &rewriter,
                               mlir::linalg::LinalgOp op);
 
+/// A copy of the body of `op` for one point of its loops, at `position`: its
+/// operands are what `load` gives, those for results are `inits` if there are
+/// any. Returns what the body yields.
+llvm::SmallVector<mlir::Value>
+cloneBody(mlir::RewriterBase &rewriter, mlir::linalg::LinalgOp op,
+          llvm::ArrayRef<mlir::Value> position, mlir::ValueRange inits,
+          llvm::function_ref<mlir::Value(mlir::OpOperand &)> load);
+
 } // namespace quantopt::execution
 
 #endif // QUANTOPT_LIB_EXECUTION_LOOPEMISSION_H

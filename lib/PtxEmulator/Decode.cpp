@@ -233,3 +233,24 @@ void Decoder::setList(const std::vector<Ref> &refs) {
   instr.list = builder.addList(refs);
   instr.listCount = refs.size();
 }
+
+Space quantopt::ptx::takeSpace(Decoder &d) {
+  switch (d.takeOneOf({"global", "shared", "shared::cta", "shared::cluster",
+                       "local", "const", "param", "param::entry"})) {
+  case 0:
+    return Space::Global;
+  case 1:
+  case 2:
+  case 3:
+    return Space::Shared;
+  case 4:
+    return Space::Local;
+  case 5:
+    return Space::Const;
+  case 6:
+  case 7:
+    return Space::Param;
+  default:
+    return Space::Generic;
+  }
+}

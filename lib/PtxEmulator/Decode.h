@@ -121,6 +121,9 @@ void addWarpgroups(DecodeTable &table);
 void addCopyAsync(DecodeTable &table);
 void addMBarriers(DecodeTable &table);
 
+/// A state space; Generic if none is written.
+Space takeSpace(Decoder &decoder);
+
 } // namespace quantopt::ptx
 
 #endif // QUANTOPT_LIB_PTXEMULATOR_DECODE_H

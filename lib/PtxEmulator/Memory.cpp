@@ -295,27 +295,8 @@ void runAtomic(Warp &warp, const Instr &instr, uint32_t mask) {
 // Decoding
 //===----------------------------------------------------------------------===//
 
-Space takeSpace(Decoder &d) {
-  switch (
-      d.takeOneOf({"global", "shared", "shared::cta", "shared::cluster",
-                   "local", "const", "param", "param::entry", "param::func"})) {
-  case 0:
-    return Space::Global;
-  case 1:
-  case 2:
-  case 3:
-    return Space::Shared;
-  case 4:
-    return Space::Local;
-  case 5:
-    return Space::Const;
-  case 6:
-  case 7:
-  case 8:
-    return Space::Param;
-  default:
-    return Space::Generic;
-  }
+Space takeDataSpace(Decoder &d) {
+  return d.take("param::func") ? Space::Param : takeSpace(d);
 }
 
 /// .relaxed.gpu and so on; true if it is ordered in any way.
@@ -347,7 +328,7 @@ void decodeAccess(Decoder &d, bool isLoad) {
   instr.mode[3] = takeOrdering(d);
   d.take("unified");
   bool readOnly = d.take("nc");
-  instr.space = takeSpace(d);
+  instr.space = takeDataSpace(d);
   if (readOnly && instr.space != Space::Global)
     return d.fail(".nc outside global memory");
   d.takeCacheHints();
@@ -376,7 +357,7 @@ void decodeAtomic(Decoder &d, bool hasResult) {
   Instr &instr = d.instr;
   takeOrdering(d);
   instr.mode[3] = true;
-  instr.space = takeSpace(d);
+  instr.space = takeDataSpace(d);
   int op = d.takeOneOf(
       {"add", "min", "max", "inc", "dec", "and", "or", "xor", "exch", "cas"});
   d.takeCacheHints();
@@ -408,7 +389,7 @@ void decodeAtomic(Decoder &d, bool hasResult) {
 void runNothing(Warp &, const Instr &, uint32_t) {}
 
 void decodePrefetch(Decoder &d) {
-  takeSpace(d);
+  takeDataSpace(d);
   d.takeOneOf({"L1", "L2"});
   d.takeOneOf({"L2::evict_last", "L2::evict_normal"});
   if (d.expect(1))

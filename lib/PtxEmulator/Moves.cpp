@@ -187,27 +187,6 @@ void decodeSlct(Decoder &d) {
 // Addresses
 //===----------------------------------------------------------------------===//
 
-Space takeSpace(Decoder &d) {
-  switch (d.takeOneOf({"global", "shared", "shared::cta", "shared::cluster",
-                       "local", "const", "param", "param::entry"})) {
-  case 0:
-    return Space::Global;
-  case 1:
-  case 2:
-  case 3:
-    return Space::Shared;
-  case 4:
-    return Space::Local;
-  case 5:
-    return Space::Const;
-  case 6:
-  case 7:
-    return Space::Param;
-  default:
-    return Space::Generic;
-  }
-}
-
 uint64_t windowOf(Space space) {
   switch (space) {
   case Space::Shared:

@@ -7,6 +7,7 @@
 
 #include "CooperativeLoops.h"
 
+#include "../LoopEmission.h"
 #include "Stages.h"
 
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
@@ -107,28 +108,8 @@ void Emitter::store(unsigned result, Value value) {
 }
 
 SmallVector<Value> Emitter::emitBody(ValueRange partials) {
-  Block *body = op.getBlock();
-  IRMapping mapping;
-  unsigned init = 0;
-  for (OpOperand &operand : op->getOpOperands()) {
-    BlockArgument argument = op.getMatchingBlockArgument(&operand);
-    bool isInit = op.isDpsInit(&operand);
-    if (isInit && !partials.empty())
-      mapping.map(argument, partials[init]);
-    else if (!argument.use_empty())
-      mapping.map(argument, load(&operand));
-    init += isInit;
-  }
-  for (Operation &inner : body->without_terminator()) {
-    if (auto index = dyn_cast<linalg::IndexOp>(inner))
-      mapping.map(index.getResult(), position[index.getDim()]);
-    else
-      rewriter.clone(inner, mapping);
-  }
-  SmallVector<Value> results;
-  for (Value value : body->getTerminator()->getOperands())
-    results.push_back(mapping.lookupOrDefault(value));
-  return results;
+  return cloneBody(rewriter, op, position, partials,
+                   [&](OpOperand &operand) { return load(&operand); });
 }
 
 static Value widen(OpBuilder &builder, Location loc, Value value) {
