@@ -1,0 +1,99 @@
+//===- LinearKernels.h - CPU kernels of linear layers -----------*- C++ -*-===//
+//
+// Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// y = x * W^T with packed quantized weights W [n, k] in lines of 16 rows
+// (Packing/LineOrder.h), x [m, k] and y [m, n] row-major: one function for all
+// linears that read one x (q, k and v of an attention, gate and up of an MLP).
+// Codes go from memory to products; no float weight is written back.
+//
+// A register holds neighbouring rows of W, one a lane; a word of x is broadcast
+// against it: four i8, two bf16 or one f32. So one packed buffer serves every
+// m, and nothing is shuffled across lanes.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef QUANTOPT_CODEGEN_CPU_LINEARKERNELS_H
+#define QUANTOPT_CODEGEN_CPU_LINEARKERNELS_H
+
+#include "quantopt/Quantize/FloatKinds.h"
+#include "quantopt/Quantize/Scheme.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+
+#include <optional>
+
+namespace quantopt::cpu {
+
+/// The vector instructions that kernels are made of.
+enum class Isa : uint8_t {
+  Generic, ///< 16-byte vectors that any LLVM back end compiles
+  Neon,    ///< AArch64 with dot products of bytes (+dotprod)
+  Avx2,    ///< AVX2, FMA and F16C
+  AvxVnni, ///< Avx2 and AVX-VNNI
+  Avx512,  ///< AVX-512 F, BW, VL, VBMI and VNNI
+};
+/// As options spell it, and back.
+llvm::StringRef isaName(Isa isa);
+std::optional<Isa> parseIsa(llvm::StringRef name);
+
+struct Target {
+  Isa isa = Isa::Generic;
+  bool bf16 = false; ///< dot products of bf16 (AVX512-BF16)
+};
+/// The best that a processor of these LLVM features ("+avx2,...") has.
+Target targetOf(llvm::StringRef features);
+
+/// What products are made of. Sums are i32 or f32.
+enum class Compute : uint8_t {
+  F32,  ///< x and the values of codes exactly
+  BF16, ///< x rounded to bf16; the values of tables too, integers are exact
+  I8,   ///< x as i8 with a scale for each row and segment of k (llama.cpp's and
+        ///< ONNX Runtime's accuracy_level=4 contract); tables in 8 bits too
+};
+llvm::StringRef computeName(Compute compute);
+std::optional<Compute> parseCompute(llvm::StringRef name);
+
+/// One weight among those that read the same x.
+struct LinearWeight {
+  /// In the form that packing leaves: per channel or group, scales of f16, bf16
+  /// or f32, not nested.
+  Scheme scheme;
+  int64_t n = 0;
+};
+
+struct LinearProblem {
+  llvm::SmallVector<LinearWeight, 3> weights;
+  int64_t k = 0;
+  /// Rows of x; mlir::ShapedType::kDynamic if they are known when called.
+  int64_t m = 1;
+  FloatKind x = FloatKind::F32, y = FloatKind::F32; ///< types in memory
+  Compute compute = Compute::F32;
+  Target target;
+};
+
+/// Empty if there are kernels for the problem, else the rule it breaks.
+std::string verify(const LinearProblem &problem);
+
+/// Bytes of the workspace in which a call keeps x as it is multiplied, for each
+/// row.
+int64_t workspaceRowBytes(const LinearProblem &problem);
+
+/// The type of the function: (x [m, k], workspace [m * workspaceRowBytes] of
+/// i8, then for each weight codes, scales, offsets unless it is symmetric, and
+/// y [m, n]). Planes are flat.
+mlir::FunctionType linearType(mlir::MLIRContext *context,
+                              const LinearProblem &problem);
+
+/// The function for a problem that verifies: it multiplies x with all weights,
+/// on all threads. Emitted into `module` with what it calls, unless it is
+/// there. The result does not depend on the number of threads.
+mlir::func::FuncOp emitLinear(mlir::ModuleOp module,
+                              const LinearProblem &problem);
+
+} // namespace quantopt::cpu
+
+#endif // QUANTOPT_CODEGEN_CPU_LINEARKERNELS_H

@@ -1,0 +1,340 @@
+//===- LinearKernelsTest.cpp - Every kernel against the weights in double -===//
+//
+// Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "LinearRun.h"
+
+#include "quantopt/Packing/PackedMatrix.h"
+
+#include "llvm/Support/FormatVariadic.h"
+
+#include <cmath>
+#include <cstring>
+#include <gtest/gtest.h>
+#include <omp.h>
+#include <random>
+#include <sys/mman.h>
+
+using namespace mlir;
+using namespace quantopt;
+using namespace quantopt::cpu;
+
+namespace {
+/// Bytes with an unreadable page right behind them.
+class GuardedBuffer {
+public:
+  explicit GuardedBuffer(size_t size) : size(size) {
+    pages = (size + kPage - 1) / kPage * kPage;
+    base =
+        static_cast<char *>(mmap(nullptr, pages + kPage, PROT_READ | PROT_WRITE,
+                                 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    mprotect(base + pages, kPage, PROT_NONE);
+  }
+  GuardedBuffer(const GuardedBuffer &) = delete;
+  ~GuardedBuffer() { munmap(base, pages + kPage); }
+  char *data() const { return base + pages - size; }
+
+private:
+  static constexpr size_t kPage = 4096;
+  size_t size, pages;
+  char *base;
+};
+
+struct Weight {
+  QuantizedMatrix matrix;
+  PackedStorage packed;
+  std::vector<float> values;
+};
+} // namespace
+
+static Weight makeWeight(const LinearWeight &weight, int64_t k,
+                         std::mt19937 &random) {
+  std::normal_distribution<float> normal;
+  const Scheme &scheme = weight.scheme;
+  Weight result;
+  QuantizedMatrix &matrix = result.matrix;
+  matrix.scheme = scheme;
+  matrix.n = weight.n;
+  matrix.k = k;
+  for (int64_t i = 0; i < weight.n * k; ++i)
+    matrix.codes.push_back(random() & scheme.maxCode());
+  for (int64_t i = 0; i < scheme.numScales(weight.n, k); ++i) {
+    float scale = roundTo(scheme.scaleType, std::exp(normal(random) * 0.5f));
+    matrix.scales.push_back(scale);
+    if (scheme.zero == ZeroKind::Integer)
+      matrix.offsets.push_back(random() & scheme.maxCode());
+    else if (scheme.zero == ZeroKind::Minimum)
+      matrix.offsets.push_back(
+          roundTo(scheme.scaleType,
+                  -scale * (scheme.maxCode() / 2.0f + normal(random))));
+  }
+  result.packed = pack(matrix, Layout::Cpu);
+  result.values.resize(weight.n * k);
+  dequantize(matrix, result.values);
+  return result;
+}
+
+static double roundingOf(FloatKind kind) {
+  return std::ldexp(1, kind == FloatKind::F32    ? -24
+                       : kind == FloatKind::BF16 ? -8
+                                                 : -11);
+}
+
+static void check(const LinearProblem &problem, int64_t m) {
+  ASSERT_EQ(verify(problem), "");
+  CompiledLinear compiled(problem);
+  std::mt19937 random(m + problem.k);
+  std::normal_distribution<float> normal;
+  int64_t k = problem.k;
+  std::vector<float> x(m * k);
+  for (float &value : x)
+    value = roundTo(problem.x, normal(random));
+  auto put = [](FloatKind kind, char *data, int64_t at, float value) {
+    uint32_t bits = encodeFloat(kind, value);
+    std::memcpy(data + at * bitWidth(kind) / 8, &bits, bitWidth(kind) / 8);
+  };
+  std::vector<std::unique_ptr<GuardedBuffer>> owned;
+  std::vector<void *> buffers;
+  auto allocate = [&](size_t bytes) {
+    owned.push_back(std::make_unique<GuardedBuffer>(bytes));
+    buffers.push_back(owned.back()->data());
+    return owned.back()->data();
+  };
+  char *input = allocate(m * k * bitWidth(problem.x) / 8);
+  for (int64_t i = 0; i < m * k; ++i)
+    put(problem.x, input, i, x[i]);
+  size_t workspace = m * workspaceRowBytes(problem);
+  std::memset(allocate(workspace), 0xff, workspace); // NaN
+  std::vector<Weight> weights;
+  std::vector<char *> outputs;
+  for (const LinearWeight &weight : problem.weights) {
+    weights.push_back(makeWeight(weight, k, random));
+    for (const auto *plane :
+         {&weights.back().packed.codes, &weights.back().packed.scales,
+          &weights.back().packed.offsets})
+      if (plane != &weights.back().packed.offsets || !plane->empty())
+        std::memcpy(allocate(plane->size()), plane->data(), plane->size());
+    outputs.push_back(allocate(m * weight.n * bitWidth(problem.y) / 8));
+  }
+  std::vector<std::vector<char>> first;
+  for (int threads : {1, 2, 3, 4}) {
+    omp_set_num_threads(threads);
+    for (auto [output, weight] : llvm::zip_equal(outputs, problem.weights))
+      std::memset(output, 0xff, m * weight.n * bitWidth(problem.y) / 8);
+    compiled.run(buffers, m);
+    for (auto [index, weight] : llvm::enumerate(problem.weights)) {
+      size_t bytes = m * weight.n * bitWidth(problem.y) / 8;
+      if (threads == 1)
+        first.emplace_back(outputs[index], outputs[index] + bytes);
+      ASSERT_EQ(std::memcmp(first[index].data(), outputs[index], bytes), 0)
+          << threads << " threads, another result";
+    }
+  }
+  for (auto [index, weight] : llvm::enumerate(weights)) {
+    int64_t n = weight.matrix.n;
+    const Scheme &scheme = weight.matrix.scheme;
+    for (int64_t row = 0; row < m; ++row)
+      for (int64_t column = 0; column < n; ++column) {
+        double sum = 0, absSum = 0, square = 0;
+        for (int64_t i = 0; i < k; ++i) {
+          double w = weight.values[column * k + i], v = x[row * k + i];
+          sum += w * v;
+          absSum += std::abs(w * v);
+          square += w * w;
+        }
+        // Codes far from the middle weigh more before their offset is taken
+        // away.
+        double perProduct = (k + 16) * roundingOf(FloatKind::F32) *
+                            (scheme.zero == ZeroKind::Symmetric ? 2 : 8);
+        double bound = 0;
+        if (problem.compute == Compute::BF16)
+          perProduct += 3 * roundingOf(FloatKind::BF16);
+        if (problem.compute == Compute::I8) {
+          // x is off by up to half a step of max |x| / 127, at random.
+          bound += 5 * std::sqrt(square) * 4.5 / 254;
+          if (scheme.table != CodeTable::Linear)
+            perProduct += 0.02;
+        }
+        bound += absSum * perProduct + std::abs(sum) * roundingOf(problem.y);
+        uint32_t bits = 0;
+        size_t width = bitWidth(problem.y) / 8;
+        std::memcpy(&bits, outputs[index] + (row * n + column) * width, width);
+        double y = decodeFloat(problem.y, bits);
+        ASSERT_TRUE(std::abs(y - sum) <= bound)
+            << llvm::formatv("weight {0}: y[{1}][{2}] is {3} instead of {4} "
+                             "+- {5}",
+                             index, row, column, y, sum, bound)
+                   .str();
+      }
+  }
+}
+
+static LinearProblem problemOf(int64_t m, int64_t n, int64_t k,
+                               Compute compute) {
+  LinearProblem problem;
+  LinearWeight weight;
+  weight.scheme.zero = ZeroKind::Symmetric;
+  weight.n = n;
+  problem.weights = {weight};
+  problem.m = m;
+  problem.k = k;
+  problem.compute = compute;
+  problem.target = hostTarget();
+  return problem;
+}
+
+/// What this processor can run.
+static std::vector<Target> targets() {
+  std::vector<Target> result = {{Isa::Generic}};
+  Target host = hostTarget();
+  if (host.isa == Isa::Avx512 || host.isa == Isa::AvxVnni)
+    result.push_back({Isa::Avx2});
+  if (host.isa == Isa::Avx512) // with VL the same instruction as AVX-VNNI's
+    result.push_back({Isa::AvxVnni});
+  if (host.isa != Isa::Generic)
+    result.push_back(host);
+  return result;
+}
+
+static std::vector<Compute> computesOf(const Target &target) {
+  if (target.bf16)
+    return {Compute::F32, Compute::BF16, Compute::I8};
+  return {Compute::F32, Compute::I8};
+}
+
+TEST(CpuLinear, Rows) {
+  for (Compute compute : computesOf(hostTarget()))
+    for (int64_t m : {1, 2, 3, 4, 5, 8, 13, 16, 31, 70}) {
+      SCOPED_TRACE(llvm::formatv("{0} m={1}", computeName(compute), m).str());
+      check(problemOf(m, 80, 160, compute), m);
+    }
+}
+
+TEST(CpuLinear, Schemes) {
+  for (Target target : targets())
+    for (Compute compute : computesOf(target))
+      for (unsigned bits = 2; bits <= 8; ++bits)
+        for (ZeroKind zero :
+             {ZeroKind::Symmetric, ZeroKind::Integer, ZeroKind::Minimum}) {
+          SCOPED_TRACE(llvm::formatv("{0} {1} {2} bits, zero {3}",
+                                     isaName(target.isa), computeName(compute),
+                                     bits, int(zero))
+                           .str());
+          LinearProblem problem = problemOf(3, 48, 128, compute);
+          problem.target = target;
+          problem.weights[0].scheme.bits = bits;
+          problem.weights[0].scheme.zero = zero;
+          check(problem, 3);
+        }
+}
+
+TEST(CpuLinear, Tables) {
+  for (Target target : targets())
+    for (Compute compute : computesOf(target))
+      for (CodeTable table : {CodeTable::NF4, CodeTable::FP4, CodeTable::IQ4NL,
+                              CodeTable::E2M1}) {
+        SCOPED_TRACE(llvm::formatv("{0} {1} table {2}", isaName(target.isa),
+                                   computeName(compute), int(table))
+                         .str());
+        LinearProblem problem = problemOf(2, 32, 192, compute);
+        problem.target = target;
+        problem.weights[0].scheme.table = table;
+        problem.weights[0].scheme.scaleType = ScaleKind::F32;
+        check(problem, 2);
+      }
+}
+
+TEST(CpuLinear, Shapes) {
+  for (Target target : targets())
+    for (Compute compute : computesOf(target))
+      for (auto [n, k] : {std::pair<int64_t, int64_t>{1, 1},
+                          {17, 77},
+                          {31, 64},
+                          {33, 100},
+                          {70, 130},
+                          {129, 333}})
+        for (int64_t m : {1, 7}) {
+          SCOPED_TRACE(llvm::formatv("{0} {1} {2}x{3}x{4}", isaName(target.isa),
+                                     computeName(compute), m, n, k)
+                           .str());
+          LinearProblem problem = problemOf(m, n, k, compute);
+          problem.target = target;
+          problem.weights[0].scheme.zero = ZeroKind::Integer;
+          check(problem, m);
+        }
+}
+
+TEST(CpuLinear, Groups) {
+  for (Compute compute : computesOf(hostTarget()))
+    for (int64_t group : {4, 8, 12, 16, 32, 40, 96, 100, 128, 160, 192, 256})
+      for (int64_t k : {256, 300}) {
+        SCOPED_TRACE(llvm::formatv("{0} group {1} of {2}", computeName(compute),
+                                   group, k)
+                         .str());
+        LinearProblem problem = problemOf(2, 48, k, compute);
+        problem.weights[0].scheme.groupSize = group;
+        problem.weights[0].scheme.zero = ZeroKind::Minimum;
+        check(problem, 2);
+      }
+}
+
+TEST(CpuLinear, Channels) {
+  for (Compute compute : computesOf(hostTarget())) {
+    SCOPED_TRACE(computeName(compute).str());
+    LinearProblem problem = problemOf(5, 48, 300, compute);
+    problem.weights[0].scheme.granularity = Granularity::Channel;
+    check(problem, 5);
+  }
+}
+
+TEST(CpuLinear, Types) {
+  for (Compute compute : computesOf(hostTarget()))
+    for (FloatKind x : {FloatKind::F16, FloatKind::BF16, FloatKind::F32})
+      for (FloatKind y : {FloatKind::F16, FloatKind::BF16, FloatKind::F32}) {
+        SCOPED_TRACE(
+            llvm::formatv("{0} {1} {2}", computeName(compute), int(x), int(y))
+                .str());
+        LinearProblem problem = problemOf(3, 35, 90, compute);
+        problem.x = x;
+        problem.y = y;
+        check(problem, 3);
+      }
+}
+
+TEST(CpuLinear, SeveralWeights) {
+  for (Compute compute : computesOf(hostTarget())) {
+    SCOPED_TRACE(computeName(compute).str());
+    LinearProblem problem = problemOf(9, 72, 160, compute);
+    LinearWeight other = problem.weights[0];
+    other.n = 24;
+    other.scheme.bits = 3;
+    other.scheme.zero = ZeroKind::Integer;
+    problem.weights.push_back(other);
+    problem.weights.push_back(problem.weights[0]);
+    check(problem, 9);
+  }
+}
+
+TEST(CpuLinear, RowsKnownWhenCalled) {
+  for (Compute compute : computesOf(hostTarget())) {
+    LinearProblem problem = problemOf(ShapedType::kDynamic, 40, 96, compute);
+    for (int64_t m : {0, 1, 2, 7, 23}) {
+      SCOPED_TRACE(llvm::formatv("{0} m={1}", computeName(compute), m).str());
+      check(problem, m);
+    }
+  }
+}
+
+TEST(CpuLinear, RefusesWhatItCannotDo) {
+  LinearProblem problem = problemOf(1, 16, 64, Compute::F32);
+  problem.weights[0].scheme.groupSize = 10;
+  EXPECT_NE(verify(problem), "");
+  problem.weights[0].scheme.groupSize = 32;
+  EXPECT_EQ(verify(problem), "");
+  problem.target = {Isa::Avx2};
+  problem.compute = Compute::BF16;
+  EXPECT_NE(verify(problem), "");
+}
