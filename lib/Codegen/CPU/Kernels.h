@@ -63,6 +63,9 @@ struct TileShape {
   int64_t rows, vectors;
   /// Sums are kept apart, so that one does not wait for the one before.
   int64_t split = 1;
+  /// Whether codes are asked for some lines ahead of their use. A processor's
+  /// own prefetcher is better where nothing but codes is read.
+  bool prefetches = false;
   /// The last argument counts the rows of W that there are.
   bool masked = false;
 };

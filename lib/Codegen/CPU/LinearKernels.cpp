@@ -237,6 +237,7 @@ struct RowTiles {
 /// What a number of rows is computed with.
 struct Choice {
   int64_t vectors, split;
+  bool prefetches;
   SmallVector<RowTiles, 2> tiles;
 };
 } // namespace
@@ -250,11 +251,14 @@ static int64_t maxRows(const VectorTarget &target, int64_t vectors) {
 static Choice choose(const LinearProblem &problem, int64_t rows) {
   VectorTarget target(problem.target);
   bool isWide = target.registers() == 32;
-  // Few rows wait for memory: many streams of codes at once. More rows share
-  // what is decoded; each word of x serves two vectors.
-  Choice choice{isWide && rows <= 4 ? 4 : 2, 1, {}};
-  if (rows <= 2)
-    choice.split = isWide ? 2 : 1;
+  Choice choice{2, 1, 4 < rows && rows <= 64, {}};
+  if (rows == 1) {
+    // Memory decides: one stream of codes for each thread.
+    choice.vectors = 1;
+    choice.split = 4;
+  } else if (rows <= 4) {
+    choice.vectors = isWide ? 4 : 2;
+  }
   int64_t most = maxRows(target, choice.vectors);
   int64_t tiles = ceilDiv(rows, most), each = rows / tiles, more = rows % tiles;
   if (more)
@@ -368,7 +372,7 @@ void LinearFunction::panel(const LinearWeight &weight, const Weight &planes,
                            Value first, const Choice &choice, bool masked) {
   int64_t vectors = masked ? 1 : choice.vectors;
   auto tilesOf = [&](Value begin, Value count, int64_t size, int64_t split) {
-    TileShape shape{size, vectors, split, masked};
+    TileShape shape{size, vectors, split, choice.prefetches, masked};
     b.loop(count, 1, {}, [&](Value index, ValueRange) {
       tile(weight, planes, first, b.add(begin, b.mul(index, size)), shape);
       return Values();

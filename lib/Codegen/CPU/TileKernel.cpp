@@ -126,7 +126,7 @@ Values Tile::addBlock(Value codes, Value x, int64_t wordBegin, int64_t wordEnd,
   SmallVector<CodeDecoder::Block> blocks;
   for (int64_t vector = 0; vector < shape.vectors; ++vector) {
     Value address = vectorAddress(codes, vector, tileBytes, line::kDot);
-    if (vector % vectorsPerTile() == 0 && wordBegin == 0)
+    if (shape.prefetches && vector % vectorsPerTile() == 0 && wordBegin == 0)
       for (unsigned at = 0; at < scheme.bits; ++at)
         b.prefetch(address, kPrefetchBytes + at * line::kLineBytes);
     blocks.push_back({address});
@@ -329,7 +329,8 @@ func::FuncOp cpu::emitTile(ModuleOp module, const LinearProblem &problem,
        computeName(problem.compute) + "_" + schemeName(scheme) + "_y" +
        Twine(bitWidth(problem.y)) + (problem.y == FloatKind::BF16 ? "b" : "") +
        "_" + Twine(shape.rows) + "x" + Twine(shape.vectors) + "_" +
-       Twine(weight.n) + "_" + Twine(problem.k) + (shape.masked ? "_m" : ""))
+       Twine(weight.n) + "_" + Twine(problem.k) +
+       (shape.prefetches ? "p" : "") + (shape.masked ? "_m" : ""))
           .str();
   if (auto found = module.lookupSymbol<func::FuncOp>(name))
     return found;
