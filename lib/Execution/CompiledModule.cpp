@@ -149,6 +149,16 @@ static LogicalResult generateCode(CompiledModule::State &state, ModuleOp module,
   return success();
 }
 
+/// What this processor can do.
+static cpu::Target hostTarget() {
+  auto builder = llvm::orc::JITTargetMachineBuilder::detectHost();
+  if (!builder) {
+    llvm::consumeError(builder.takeError());
+    return {};
+  }
+  return cpu::targetOf(builder->getFeatures().getString());
+}
+
 FailureOr<std::unique_ptr<CompiledModule>>
 CompiledModule::compile(ModuleOp original, StringRef entry,
                         const CompileOptions &options) {
@@ -171,6 +181,10 @@ CompiledModule::compile(ModuleOp original, StringRef entry,
              << options.device->name() << ": code for '" << chip
              << "' is not supported; sm_80 and later are";
   }
+  compilation.cpu = hostTarget();
+  compilation.compute = options.compute;
+  if (options.compute == cpu::Compute::BF16 && !compilation.cpu.bf16)
+    compilation.compute = cpu::Compute::F32;
   auto stage = [&](StringRef name, auto run) -> LogicalResult {
     if (failed(run(compilation)))
       return failure();

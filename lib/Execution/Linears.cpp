@@ -7,6 +7,7 @@
 
 #include "Stages.h"
 
+#include "quantopt/Codegen/CPU/Passes.h"
 #include "quantopt/Codegen/GPU/Passes.h"
 #include "quantopt/Dialect/LowBit/IR/BlobData.h"
 #include "quantopt/Dialect/LowBit/IR/Routing.h"
@@ -210,10 +211,28 @@ static LogicalResult lowerLinearsOnDevice(Compilation &compilation) {
                                /*compute=*/std::nullopt);
 }
 
+/// Quantized linears become calls of kernels, where there are kernels.
+static LogicalResult lowerToKernels(Compilation &compilation) {
+  SmallVector<lowbit::LinearOp> linears;
+  compilation.entry.walk([&](lowbit::LinearOp linear) {
+    if (linear.isQuantized() &&
+        cpu::canLower(linear, compilation.cpu, compilation.compute).empty())
+      linears.push_back(linear);
+  });
+  auto problems = cpu::lowerLinears(compilation.module, linears,
+                                    compilation.cpu, compilation.compute);
+  if (failed(problems))
+    return failure();
+  compilation.linearKernels = std::move(*problems);
+  return success();
+}
+
 LogicalResult execution::lowerLinears(Compilation &compilation) {
   if (compilation.onDevice())
     return failure(failed(lowerLinearsOnDevice(compilation)) ||
                    failed(eraseWeights(compilation.entry)));
+  if (failed(lowerToKernels(compilation)))
+    return failure();
   int64_t nextId = 0;
   compilation.entry.walk([&](Operation *op) {
     if (auto linear = dyn_cast<lowbit::HostLinearOp>(op))

@@ -7,6 +7,8 @@
 
 #include "Stages.h"
 
+#include "quantopt/Codegen/CPU/Lowering.h"
+
 #include "mlir/Conversion/Passes.h"
 #include "mlir/Dialect/Arith/Transforms/Passes.h"
 #include "mlir/Dialect/Bufferization/Pipelines/Passes.h"
@@ -16,7 +18,6 @@
 #include "mlir/Dialect/Math/Transforms/Passes.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/MemRef/Transforms/Passes.h"
-#include "mlir/Dialect/OpenMP/OpenMPDialect.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 #include "mlir/Transforms/Passes.h"
@@ -42,28 +43,6 @@ static LogicalResult expandMath(ModuleOp module) {
       return failure();
   }
   return success();
-}
-
-/// The conversion to OpenMP wraps each loop body in a scope for its stack
-/// buffers; that has no lowering once the body has several blocks. The buffers
-/// are made once a thread instead, before its loop.
-static void removeStackScopes(ModuleOp module) {
-  SmallVector<memref::AllocaScopeOp> scopes;
-  module.walk([&](memref::AllocaScopeOp scope) { scopes.push_back(scope); });
-  for (memref::AllocaScopeOp scope : scopes) {
-    auto loop = scope->getParentOfType<omp::WsloopOp>();
-    SmallVector<memref::AllocaOp> buffers;
-    scope.walk([&](memref::AllocaOp buffer) { buffers.push_back(buffer); });
-    for (memref::AllocaOp buffer : buffers)
-      if (loop && buffer->getNumOperands() == 0)
-        buffer->moveBefore(loop);
-    Block &body = scope.getBodyRegion().front();
-    Operation *terminator = body.getTerminator();
-    terminator->erase();
-    scope->getBlock()->getOperations().splice(scope->getIterator(),
-                                              body.getOperations());
-    scope.erase();
-  }
 }
 
 /// True if all functions take and return buffers that a pointer describes.
@@ -101,10 +80,15 @@ LogicalResult execution::lowerToLLVM(Compilation &compilation) {
   PassManager passes(module.getContext());
   if (!compilation.onDevice()) // whose stages have done so
     buildFreeBuffers(passes);
+  if (failed(passes.run(module)))
+    return failure();
+  for (const cpu::LinearProblem &problem : compilation.linearKernels)
+    cpu::emitLinear(module, problem);
+  passes.clear();
   passes.addPass(createConvertSCFToOpenMPPass());
   if (failed(passes.run(module)))
     return failure();
-  removeStackScopes(module);
+  cpu::removeStackScopes(module);
   // Asked only now: deallocation in loops brings a helper of dynamic shapes.
   compilation.barePointers = allShapesStatic(module);
   for (auto function : module.getOps<func::FuncOp>())

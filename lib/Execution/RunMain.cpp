@@ -55,6 +55,16 @@ struct Options {
       "chip", cl::init("sm_80"),
       cl::desc("GPU that --target=emulator stands for (sm_80)"),
       cl::value_desc("sm_XY"), cl::cat(category)};
+  cl::opt<cpu::Compute> compute{
+      "compute", cl::init(cpu::Compute::F32),
+      cl::desc("what quantized linears multiply in on the host"),
+      cl::values(clEnumValN(cpu::Compute::F32, "f32", "exactly"),
+                 clEnumValN(cpu::Compute::BF16, "bf16",
+                            "activations rounded; f32 where there is no "
+                            "AVX512-BF16"),
+                 clEnumValN(cpu::Compute::I8, "i8",
+                            "activations quantized for each row and group")),
+      cl::cat(category)};
   cl::list<std::string> inputs{
       "input", cl::desc(".npy file of an input; once for each, in order"),
       cl::cat(category)};
@@ -176,6 +186,7 @@ static std::unique_ptr<Program> load(const Options &options, StringRef path,
   double begin = wallSeconds();
   CompileOptions compileOptions;
   compileOptions.optLevel = options.optLevel;
+  compileOptions.compute = options.compute;
   compileOptions.device = device.get();
   program->device = device;
   if (!options.printAfter.empty())

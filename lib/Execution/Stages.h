@@ -11,6 +11,7 @@
 #include "OwnWeights.h"
 #include "RuntimeCalls.h"
 
+#include "quantopt/Codegen/CPU/LinearKernels.h"
 #include "quantopt/Codegen/GPU/LinearKernels.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -57,6 +58,12 @@ struct Compilation {
   /// descriptors; possible where every shape is static.
   bool barePointers = false;
   unsigned numKernels = 0, numKernelCalls = 0;
+  /// What generated code for the CPU may use, and what quantized linears
+  /// multiply in.
+  cpu::Target cpu;
+  cpu::Compute compute = cpu::Compute::F32;
+  /// Kernels that are declared, and get their bodies with the last stage.
+  llvm::SmallVector<cpu::LinearProblem> linearKernels;
 
   /// The GPU to compile for, if not for this host. The rest is of GPUs alone.
   std::optional<kernels::Chip> chip;
@@ -75,7 +82,8 @@ struct Compilation {
 mlir::LogicalResult prepareModule(Compilation &compilation,
                                   llvm::StringRef entry);
 
-/// lowbit.linear with a constant weight -> lowbit.host_linear, or
+/// lowbit.linear with a quantized weight -> calls of generated kernels; with
+/// another constant weight, or one that has no kernel -> lowbit.host_linear, or
 /// lowbit.host_experts for all experts of a layer; with a computed weight -> a
 /// contraction.
 mlir::LogicalResult lowerLinears(Compilation &compilation);

@@ -7,6 +7,7 @@
 
 #include "quantopt/Tools/QuantOptMain.h"
 
+#include "quantopt/Codegen/CPU/Passes.h"
 #include "quantopt/Codegen/GPU/Passes.h"
 #include "quantopt/Dialect/LowBit/Transforms/Passes.h"
 #include "quantopt/InitAll.h"
@@ -33,6 +34,7 @@ void quantopt::registerAllDialects(DialectRegistry &registry) {
 
 void quantopt::registerAllPasses() {
   lowbit::registerLowBitPasses();
+  cpu::registerCodegenCPUPasses();
   kernels::registerCodegenGPUPasses();
 }
 

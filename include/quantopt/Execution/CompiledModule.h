@@ -15,6 +15,7 @@
 #ifndef QUANTOPT_EXECUTION_COMPILEDMODULE_H
 #define QUANTOPT_EXECUTION_COMPILEDMODULE_H
 
+#include "quantopt/Codegen/CPU/LinearKernels.h"
 #include "quantopt/Dialect/LowBit/IR/LowBit.h"
 #include "quantopt/Formats/HostArray.h"
 #include "quantopt/Runtime/Device.h"
@@ -51,6 +52,8 @@ struct CompileOptions {
   /// be static then, and run() takes no handler.
   Device *device = nullptr;
   unsigned optLevel = 3; ///< of LLVM, 0 to 3
+  /// What quantized linears multiply in on this host; f32 where it lacks it.
+  cpu::Compute compute = cpu::Compute::F32;
   /// Receives the IR after each stage, for whoever debugs a compilation.
   std::function<void(llvm::StringRef stage, mlir::ModuleOp)> afterStage = {};
 };

@@ -450,7 +450,7 @@ void LinearFunction::emit() {
   func::ReturnOp::create(b);
 }
 
-func::FuncOp cpu::emitLinear(ModuleOp module, const LinearProblem &problem) {
+func::FuncOp cpu::declareLinear(ModuleOp module, const LinearProblem &problem) {
   std::string name = problemName(problem);
   if (auto found = module.lookupSymbol<func::FuncOp>(name))
     return found;
@@ -458,6 +458,13 @@ func::FuncOp cpu::emitLinear(ModuleOp module, const LinearProblem &problem) {
   auto function = func::FuncOp::create(
       builder, module.getLoc(), name, linearType(module.getContext(), problem));
   function.setPrivate();
+  return function;
+}
+
+func::FuncOp cpu::emitLinear(ModuleOp module, const LinearProblem &problem) {
+  func::FuncOp function = declareLinear(module, problem);
+  if (!function.isExternal())
+    return function;
   function.addEntryBlock();
   allowWideVectors(function);
   LinearFunction(module, problem, function).emit();

@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "quantopt/Codegen/Common/LinearOperands.h"
 #include "quantopt/Codegen/GPU/Passes.h"
 #include "quantopt/Codegen/GPU/Serialize.h"
 #include "quantopt/Dialect/LowBit/IR/BlobData.h"
@@ -18,7 +19,6 @@
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 #include <map>
-#include <numeric>
 
 namespace quantopt::kernels {
 #define GEN_PASS_DEF_LOWBITTOGPU
@@ -27,67 +27,8 @@ namespace quantopt::kernels {
 
 using namespace mlir;
 using namespace quantopt;
+using namespace quantopt::codegen;
 using namespace quantopt::kernels;
-
-static std::optional<Scheme> schemeOf(Attribute attr) {
-  if (auto affine = dyn_cast<lowbit::AffineAttr>(attr))
-    return affine.getScheme();
-  if (auto codebook = dyn_cast<lowbit::CodebookAttr>(attr))
-    return codebook.getScheme();
-  return std::nullopt;
-}
-
-/// The constant with another shape, without a copy.
-static Attribute reshaped(ElementsAttr attr, RankedTensorType type) {
-  if (auto resource = dyn_cast<DenseResourceElementsAttr>(attr))
-    return DenseResourceElementsAttr::get(type, resource.getRawHandle());
-  return cast<DenseElementsAttr>(attr).reshape(type);
-}
-
-/// x as a matrix: leading dimensions are one.
-static Value flatten(OpBuilder &builder, Value value, int64_t rank) {
-  auto type = cast<RankedTensorType>(value.getType());
-  int64_t leading = type.getRank() - (rank - 1);
-  auto flat =
-      RankedTensorType::get({std::accumulate(type.getShape().begin(),
-                                             type.getShape().begin() + leading,
-                                             int64_t(1), std::multiplies<>())},
-                            type.getElementType());
-  if (rank == 2)
-    flat = RankedTensorType::get({flat.getDimSize(0), type.getShape().back()},
-                                 type.getElementType());
-  if (flat == type)
-    return value;
-  SmallVector<ReassociationIndices> groups;
-  if (leading == 0) {
-    if (rank == 2)
-      groups = {{0, 1}};
-    return tensor::ExpandShapeOp::create(builder, value.getLoc(), flat, value,
-                                         groups);
-  }
-  groups.push_back(llvm::to_vector(llvm::seq<int64_t>(0, leading)));
-  if (rank == 2)
-    groups.push_back({leading});
-  return tensor::CollapseShapeOp::create(builder, value.getLoc(), flat, value,
-                                         groups);
-}
-
-/// The inverse for y.
-static Value unflatten(OpBuilder &builder, Value matrix,
-                       RankedTensorType type) {
-  int64_t rank = type.getRank();
-  if (rank == 2)
-    return matrix;
-  if (rank == 1) {
-    SmallVector<ReassociationIndices> all = {{0, 1}};
-    return tensor::CollapseShapeOp::create(builder, matrix.getLoc(), type,
-                                           matrix, all);
-  }
-  SmallVector<ReassociationIndices> groups = {
-      llvm::to_vector(llvm::seq<int64_t>(0, rank - 1)), {rank - 1}};
-  return tensor::ExpandShapeOp::create(builder, matrix.getLoc(), type, matrix,
-                                       groups);
-}
 
 namespace {
 /// One linear, or the experts of a layer in the order of their chain.
@@ -313,7 +254,7 @@ LogicalResult Lowering::lower(const Layer &layer) {
       RankedTensorType::get(type.getShape(), type.getElementType()),
       buffers[Operand::Y], /*restrict=*/true, /*writable=*/true);
   last.getResult().replaceAllUsesWith(
-      unflatten(builder, y, last.getResult().getType()));
+      unflatten(builder, y, last.getResult().getType(), last.getInput()));
   for (lowbit::LinearOp linear : llvm::reverse(layer))
     linear.erase();
   return success();
@@ -360,13 +301,7 @@ LogicalResult kernels::lowerLinears(ModuleOp module, const Chip &chip,
   for (const Layer &layer : collectLayers(module))
     if (failed(lowering.lower(layer)))
       return failure();
-  SmallVector<lowbit::WeightOp> unused;
-  module.walk([&](lowbit::WeightOp op) {
-    if (op->use_empty())
-      unused.push_back(op);
-  });
-  for (lowbit::WeightOp op : unused)
-    op.erase();
+  eraseUnusedWeights(module);
   return success();
 }
 

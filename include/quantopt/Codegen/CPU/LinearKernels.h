@@ -88,9 +88,14 @@ int64_t workspaceRowBytes(const LinearProblem &problem);
 mlir::FunctionType linearType(mlir::MLIRContext *context,
                               const LinearProblem &problem);
 
-/// The function for a problem that verifies: it multiplies x with all weights,
-/// on all threads. Emitted into `module` with what it calls, unless it is
-/// there. The result does not depend on the number of threads.
+/// The function for a problem that verifies, without its body, unless `module`
+/// has it.
+mlir::func::FuncOp declareLinear(mlir::ModuleOp module,
+                                 const LinearProblem &problem);
+
+/// The same with its body and what that calls: it multiplies x with all
+/// weights, on all threads. The result does not depend on the number of
+/// threads.
 mlir::func::FuncOp emitLinear(mlir::ModuleOp module,
                               const LinearProblem &problem);
 

@@ -1,0 +1,240 @@
+//===- LowBitToCpu.cpp - Linears become calls of CPU kernels --------------===//
+//
+// Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "quantopt/Codegen/CPU/Passes.h"
+
+#include "Kernels.h"
+
+#include "quantopt/Codegen/Common/LinearOperands.h"
+#include "quantopt/Dialect/LowBit/IR/WeightLayout.h"
+
+#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+
+#include <map>
+
+namespace quantopt::cpu {
+#define GEN_PASS_DEF_LOWBITTOCPU
+#include "quantopt/Codegen/CPU/Passes.h.inc"
+} // namespace quantopt::cpu
+
+using namespace mlir;
+using namespace quantopt;
+using namespace quantopt::codegen;
+using namespace quantopt::cpu;
+
+/// Linears that read one x.
+using Group = SmallVector<lowbit::LinearOp, 3>;
+
+/// The scheme in which the layout of CPUs holds the weight of `linear`.
+static std::optional<Scheme> packedScheme(lowbit::LinearOp linear) {
+  auto type = cast<lowbit::WeightType>(linear.getWeight().getType());
+  lowbit::SchemeInterface scheme = type.getScheme();
+  if (type.getPlaneLayout() != Layout::Cpu)
+    scheme = scheme.getSchemeIn(type.getN(), type.getK(), Layout::Cpu);
+  return scheme ? schemeOf(scheme) : std::nullopt;
+}
+
+static LinearProblem describe(ArrayRef<lowbit::LinearOp> group,
+                              const Target &target, Compute compute) {
+  lowbit::LinearOp first = group.front();
+  RankedTensorType x = first.getInput().getType();
+  LinearProblem problem;
+  problem.k = first.getK();
+  problem.m = 1;
+  for (int64_t size : x.getShape().drop_back())
+    problem.m = ShapedType::isDynamic(size) || ShapedType::isDynamic(problem.m)
+                    ? ShapedType::kDynamic
+                    : problem.m * size;
+  problem.x = *getFloatKind(x.getElementType());
+  problem.y = *getFloatKind(first.getResult().getType().getElementType());
+  problem.compute = compute;
+  problem.target = target;
+  for (lowbit::LinearOp linear : group)
+    problem.weights.push_back({*packedScheme(linear), linear.getN()});
+  return problem;
+}
+
+std::string cpu::canLower(lowbit::LinearOp linear, const Target &target,
+                          Compute compute) {
+  if (!linear.getWeight().getDefiningOp<lowbit::WeightOp>())
+    return "its quantized weight is not a lowbit.weight";
+  if (linear.isRouted())
+    return "its rows are chosen for it";
+  std::optional<Scheme> scheme = packedScheme(linear);
+  if (!scheme)
+    return "its groups run on across rows";
+  return verify(describe(linear, target, compute));
+}
+
+/// Linears in the order of the graph, with those together that can share a
+/// call.
+static SmallVector<Group> collectGroups(ArrayRef<lowbit::LinearOp> linears,
+                                        Compute compute) {
+  SmallVector<Group> groups;
+  std::map<std::tuple<void *, Block *, const void *, int64_t>, size_t> known;
+  for (lowbit::LinearOp linear : linears) {
+    int64_t segment =
+        segmentLength(*packedScheme(linear), linear.getK(), compute);
+    Type element = linear.getResult().getType().getElementType();
+    std::tuple<void *, Block *, const void *, int64_t> key(
+        linear.getInput().getAsOpaquePointer(), linear->getBlock(),
+        element.getAsOpaquePointer(), segment);
+    auto [it, isNew] = known.insert({key, groups.size()});
+    if (isNew)
+      groups.emplace_back();
+    groups[it->second].push_back(linear);
+  }
+  return groups;
+}
+
+namespace {
+class Lowering {
+public:
+  Lowering(ModuleOp module, const Target &target, Compute compute)
+      : module(module), target(target), compute(compute) {}
+
+  FailureOr<LinearProblem> lower(Group group);
+
+private:
+  Value plane(lowbit::WeightOp weight, unsigned index, MemRefType type,
+              OpBuilder &builder);
+
+  ModuleOp module;
+  Target target;
+  Compute compute;
+  /// Weights that several linears share are constants once.
+  DenseMap<std::pair<Operation *, unsigned>, Value> planes;
+};
+} // namespace
+
+Value Lowering::plane(lowbit::WeightOp weight, unsigned index, MemRefType type,
+                      OpBuilder &builder) {
+  Value &constant = planes[{weight, index}];
+  if (!constant) {
+    OpBuilder before(weight);
+    auto tensor = RankedTensorType::get(type.getShape(), type.getElementType());
+    constant = arith::ConstantOp::create(
+        before, weight.getLoc(),
+        cast<TypedAttr>(reshaped(weight.getPlaneAttrs()[index], tensor)));
+  }
+  return bufferization::ToBufferOp::create(builder, weight.getLoc(), type,
+                                           constant, /*read_only=*/true);
+}
+
+FailureOr<LinearProblem> Lowering::lower(Group group) {
+  SmallVector<lowbit::WeightOp> weights;
+  for (lowbit::LinearOp linear : group) {
+    auto weight = linear.getWeight().getDefiningOp<lowbit::WeightOp>();
+    if (failed(lowbit::convertLayout(weight, Layout::Cpu)) ||
+        failed(weight.getPlaneData()))
+      return failure();
+    weights.push_back(weight);
+  }
+  LinearProblem problem = describe(group, target, compute);
+  func::FuncOp function = declareLinear(module, problem);
+
+  lowbit::LinearOp first = group.front();
+  Location loc = first.getLoc();
+  OpBuilder builder(first);
+  Value input = flatten(builder, first.getInput(), 2);
+  FunctionType type = function.getFunctionType();
+  auto next = type.getInputs().begin();
+  auto takeType = [&] { return cast<MemRefType>(*next++); };
+  SmallVector<Value> arguments;
+  Value x = bufferization::ToBufferOp::create(builder, loc, takeType(), input,
+                                              /*read_only=*/true);
+  arguments.push_back(x);
+  SmallVector<Value, 1> rows, workspaceBytes;
+  if (ShapedType::isDynamic(problem.m)) {
+    rows.push_back(memref::DimOp::create(builder, loc, x, 0));
+    Value perRow = arith::ConstantIndexOp::create(builder, loc,
+                                                  workspaceRowBytes(problem));
+    workspaceBytes.push_back(
+        arith::MulIOp::create(builder, loc, rows[0], perRow));
+  }
+  arguments.push_back(
+      memref::AllocOp::create(builder, loc, takeType(), workspaceBytes));
+  SmallVector<Value> outputs;
+  for (auto [linear, weight] : llvm::zip_equal(group, weights)) {
+    for (unsigned index = 0; index < weight.getPlaneAttrs().size(); ++index)
+      arguments.push_back(plane(weight, index, takeType(), builder));
+    outputs.push_back(memref::AllocOp::create(builder, loc, takeType(), rows));
+    arguments.push_back(outputs.back());
+  }
+  func::CallOp::create(builder, loc, function, arguments);
+  for (auto [linear, output] : llvm::zip_equal(group, outputs)) {
+    auto buffer = cast<MemRefType>(output.getType());
+    Value y = bufferization::ToTensorOp::create(
+        builder, loc,
+        RankedTensorType::get(buffer.getShape(), buffer.getElementType()),
+        output, /*restrict=*/true, /*writable=*/true);
+    linear.getResult().replaceAllUsesWith(
+        unflatten(builder, y, linear.getResult().getType(), linear.getInput()));
+  }
+  for (lowbit::LinearOp linear : group)
+    linear.erase();
+  return problem;
+}
+
+FailureOr<SmallVector<LinearProblem>>
+cpu::lowerLinears(ModuleOp module, ArrayRef<lowbit::LinearOp> linears,
+                  const Target &target, Compute compute) {
+  Lowering lowering(module, target, compute);
+  SmallVector<LinearProblem> problems;
+  for (const Group &group : collectGroups(linears, compute)) {
+    FailureOr<LinearProblem> problem = lowering.lower(group);
+    if (failed(problem))
+      return failure();
+    problems.push_back(*problem);
+  }
+  return problems;
+}
+
+namespace {
+struct LowBitToCpuPass
+    : public quantopt::cpu::impl::LowBitToCpuBase<LowBitToCpuPass> {
+  using LowBitToCpuBase::LowBitToCpuBase;
+
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    std::optional<Isa> parsed = parseIsa(isa);
+    if (!parsed) {
+      module.emitError("lowbit-to-cpu knows no instructions '")
+          << isa << "' - give isa=avx512, avxvnni, avx2, neon or generic";
+      return signalPassFailure();
+    }
+    std::optional<Compute> kind = parseCompute(compute);
+    if (!kind) {
+      module.emitError("lowbit-to-cpu cannot multiply in '")
+          << compute << "' - give compute=f32, bf16 or i8";
+      return signalPassFailure();
+    }
+    Target target{*parsed, bf16 && *parsed == Isa::Avx512};
+    SmallVector<lowbit::LinearOp> linears;
+    WalkResult known = module.walk([&](lowbit::LinearOp linear) -> WalkResult {
+      if (!linear.isQuantized() || linear.isRouted())
+        return WalkResult::advance();
+      std::string reason = canLower(linear, target, *kind);
+      if (!reason.empty())
+        return linear.emitError("layer '")
+               << linear.getName() << "' has no CPU kernel: " << reason;
+      linears.push_back(linear);
+      return WalkResult::advance();
+    });
+    if (known.wasInterrupted())
+      return signalPassFailure();
+    auto problems = lowerLinears(module, linears, target, *kind);
+    if (failed(problems))
+      return signalPassFailure();
+    for (const LinearProblem &problem : *problems)
+      emitLinear(module, problem);
+    eraseUnusedWeights(module);
+  }
+};
+} // namespace
