@@ -117,7 +117,9 @@ Value Lowering::plane(lowbit::WeightOp weight, unsigned index, MemRefType type,
                       OpBuilder &builder) {
   Value &constant = planes[{weight, index}];
   if (!constant) {
-    OpBuilder before(weight);
+    // The weight may stand behind the first linear of its group.
+    auto function = weight->getParentOfType<FunctionOpInterface>();
+    OpBuilder before = OpBuilder::atBlockBegin(&function.front());
     auto tensor = RankedTensorType::get(type.getShape(), type.getElementType());
     constant = arith::ConstantOp::create(
         before, weight.getLoc(),
