@@ -220,6 +220,9 @@ func::FuncOp cpu::startFunction(ModuleOp module, StringRef name,
   auto function = func::FuncOp::create(builder, module.getLoc(), name,
                                        builder.getFunctionType(types, {}));
   function.setPrivate();
+  function->setAttr(
+      "llvm.linkage",
+      LLVM::LinkageAttr::get(module.getContext(), LLVM::Linkage::Internal));
   function.addEntryBlock();
   allowWideVectors(function);
   return function;

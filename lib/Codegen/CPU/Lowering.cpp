@@ -51,7 +51,7 @@ void cpu::removeStackScopes(ModuleOp module) {
   }
 }
 
-LogicalResult cpu::lowerToLLVM(ModuleOp module) {
+LogicalResult cpu::lowerToLLVM(ModuleOp module, bool barePointers) {
   PassManager passes(module.getContext());
   passes.addPass(createConvertSCFToOpenMPPass());
   if (failed(passes.run(module)))
@@ -66,7 +66,9 @@ LogicalResult cpu::lowerToLLVM(ModuleOp module) {
   passes.addPass(createFinalizeMemRefToLLVMConversionPass());
   passes.addPass(createArithToLLVMConversionPass());
   passes.addPass(createConvertIndexToLLVMPass());
-  passes.addPass(createConvertFuncToLLVMPass());
+  ConvertFuncToLLVMPassOptions calls;
+  calls.useBarePtrCallConv = barePointers;
+  passes.addPass(createConvertFuncToLLVMPass(calls));
   passes.addPass(createConvertControlFlowToLLVMPass());
   passes.addPass(createConvertOpenMPToLLVMPass());
   passes.addPass(createReconcileUnrealizedCastsPass());

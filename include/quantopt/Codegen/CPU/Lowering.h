@@ -17,8 +17,10 @@ namespace quantopt::cpu {
 void registerLowering(mlir::DialectRegistry &registry);
 
 /// Functions on buffers with loops -> the LLVM dialect; parallel loops become
-/// OpenMP.
-mlir::LogicalResult lowerToLLVM(mlir::ModuleOp module);
+/// OpenMP. Buffers are passed as descriptors, or, where all shapes are static,
+/// as plain pointers.
+mlir::LogicalResult lowerToLLVM(mlir::ModuleOp module,
+                                bool barePointers = false);
 
 /// The conversion to OpenMP wraps each loop body in a scope for its stack
 /// buffers; that has no lowering once the body has several blocks. The buffers
