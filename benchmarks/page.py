@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import cpu
 import gpu
 import scale
 from measure import ROOT, stored
@@ -166,7 +167,7 @@ def text() -> str:
     goal_table = goals()
     if goal_table:
         parts += ["## Goals", goal_table]
-    parts += forward() + scale.section() + gpu.section(table)
+    parts += forward() + scale.section() + cpu.section(table) + gpu.section(table)
     return "\n\n".join(parts) + "\n"
 
 
