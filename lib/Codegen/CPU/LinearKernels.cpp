@@ -246,23 +246,37 @@ struct Choice {
 } // namespace
 
 /// Rows of the largest tile for `vectors`: sums, operands and one word of x
-/// have to be in registers.
-static int64_t maxRows(const VectorTarget &target, int64_t vectors) {
-  return (target.registers() - vectors - 4) / vectors;
+/// have to be in registers; the totals too, if they are needed often.
+static int64_t maxRows(const VectorTarget &target, int64_t vectors,
+                       bool keepsTotals) {
+  return (target.registers() - 2 * vectors - 2) /
+         (vectors * (keepsTotals ? 2 : 1));
 }
+
+/// Segments that are this short make it worth to keep totals in registers.
+static constexpr int64_t kShortSegment = 64;
 
 static Choice choose(const LinearProblem &problem, int64_t rows) {
   VectorTarget target(problem.target);
   bool isWide = target.registers() == 32;
+  bool isBytes = problem.compute == Compute::I8;
+  int64_t segment =
+      segmentLength(problem.weights[0].scheme, problem.k, problem.compute);
   Choice choice{2, 1, 4 < rows && rows <= 64, {}};
+  bool keepsTotals = segment <= kShortSegment;
   if (rows == 1) {
     // Memory decides: one stream of codes for each thread.
     choice.vectors = 1;
     choice.split = 4;
   } else if (rows <= 4) {
     choice.vectors = isWide ? 4 : 2;
+  } else if (!isBytes && isWide) {
+    // Operands cost a lookup each, and serve as many rows as there are
+    // registers; words of x come from the first-level cache.
+    choice.vectors = 1;
+    keepsTotals = true;
   }
-  int64_t most = maxRows(target, choice.vectors);
+  int64_t most = maxRows(target, choice.vectors, keepsTotals);
   int64_t tiles = ceilDiv(rows, most), each = rows / tiles, more = rows % tiles;
   if (more)
     choice.tiles.push_back({each + 1, more});
@@ -278,7 +292,7 @@ static constexpr int64_t kDynamicRows[] = {8, 4, 2, 1};
 //===----------------------------------------------------------------------===//
 
 /// Words of x below which one thread arranges them: a fork takes longer.
-static constexpr int64_t kSerialInput = 1 << 15;
+static constexpr int64_t kSerialInput = 1 << 13;
 
 namespace {
 class LinearFunction {
