@@ -182,9 +182,9 @@ CompiledModule::compile(ModuleOp original, StringRef entry,
              << "' is not supported; sm_80 and later are";
   }
   compilation.cpu = hostTarget();
-  compilation.compute = options.compute;
-  if (options.compute == cpu::Compute::BF16 && !compilation.cpu.bf16)
-    compilation.compute = cpu::Compute::F32;
+  compilation.products = options.products;
+  if (options.products.compute == cpu::Compute::BF16 && !compilation.cpu.bf16)
+    compilation.products.compute = cpu::Compute::F32;
   auto stage = [&](StringRef name, auto run) -> LogicalResult {
     if (failed(run(compilation)))
       return failure();

@@ -216,11 +216,11 @@ static LogicalResult lowerToKernels(Compilation &compilation) {
   SmallVector<lowbit::LinearOp> linears;
   compilation.entry.walk([&](lowbit::LinearOp linear) {
     if (linear.isQuantized() &&
-        cpu::canLower(linear, compilation.cpu, compilation.compute).empty())
+        cpu::canLower(linear, compilation.cpu, compilation.products).empty())
       linears.push_back(linear);
   });
   auto problems = cpu::lowerLinears(compilation.module, linears,
-                                    compilation.cpu, compilation.compute);
+                                    compilation.cpu, compilation.products);
   if (failed(problems))
     return failure();
   compilation.linearKernels = std::move(*problems);

@@ -65,6 +65,11 @@ struct Options {
                  clEnumValN(cpu::Compute::I8, "i8",
                             "activations quantized for each row and group")),
       cl::cat(category)};
+  cl::opt<int64_t> inputGroup{
+      "input-group", cl::init(32),
+      cl::desc("with --compute=i8: activations that share a scale, a multiple "
+               "of 32; fewer if groups of the weight are shorter (32)"),
+      cl::cat(category)};
   cl::list<std::string> inputs{
       "input", cl::desc(".npy file of an input; once for each, in order"),
       cl::cat(category)};
@@ -186,7 +191,7 @@ static std::unique_ptr<Program> load(const Options &options, StringRef path,
   double begin = wallSeconds();
   CompileOptions compileOptions;
   compileOptions.optLevel = options.optLevel;
-  compileOptions.compute = options.compute;
+  compileOptions.products = {options.compute, options.inputGroup};
   compileOptions.device = device.get();
   program->device = device;
   if (!options.printAfter.empty())

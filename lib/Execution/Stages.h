@@ -61,7 +61,7 @@ struct Compilation {
   /// What generated code for the CPU may use, and what quantized linears
   /// multiply in.
   cpu::Target cpu;
-  cpu::Compute compute = cpu::Compute::F32;
+  cpu::Products products;
   /// Kernels that are declared, and get their bodies with the last stage.
   llvm::SmallVector<cpu::LinearProblem> linearKernels;
 

@@ -46,6 +46,9 @@ struct Options {
       cl::values(clEnumValN(cpu::Compute::F32, "f32", ""),
                  clEnumValN(cpu::Compute::BF16, "bf16", ""),
                  clEnumValN(cpu::Compute::I8, "i8", ""))};
+  cl::opt<int64_t> inputGroup{
+      "input-group", cl::init(32),
+      cl::desc("With --compute=i8: columns that share a scale of x")};
   cl::opt<int64_t> m{"m", cl::Required, cl::desc("Rows of x")};
   cl::opt<int64_t> n{"n", cl::Required, cl::desc("Output channels")};
   cl::opt<int64_t> k{"k", cl::Required, cl::desc("Input channels")};
@@ -171,7 +174,7 @@ parseCpuProblem(const Options &options, MLIRContext &context,
   problem.m = options.m;
   problem.k = options.k;
   problem.x = problem.y = options.type;
-  problem.compute = options.compute;
+  problem.products = {options.compute, options.inputGroup};
   problem.target = cpu::targetOf(machine.getTargetFeatureString());
   if (options.isa != "host") {
     std::optional<cpu::Isa> isa = cpu::parseIsa(options.isa);
@@ -199,7 +202,7 @@ static void writeCpuPlan(llvm::raw_ostream &os, StringRef function,
   json.object([&] {
     json.attribute("function", function);
     json.attribute("isa", cpu::isaName(problem.target.isa));
-    json.attribute("compute", cpu::computeName(problem.compute));
+    json.attribute("compute", cpu::computeName(problem.products.compute));
     json.attributeArray("operands", [&] {
       for (auto [name, operand] : llvm::zip_equal(names, type.getInputs()))
         json.object([&] {

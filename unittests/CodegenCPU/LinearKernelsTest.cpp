@@ -150,9 +150,9 @@ static void check(const LinearProblem &problem, int64_t m) {
         double perProduct = (k + 16) * roundingOf(FloatKind::F32) *
                             (scheme.zero == ZeroKind::Symmetric ? 2 : 8);
         double bound = 0;
-        if (problem.compute == Compute::BF16)
+        if (problem.products.compute == Compute::BF16)
           perProduct += 3 * roundingOf(FloatKind::BF16);
-        if (problem.compute == Compute::I8) {
+        if (problem.products.compute == Compute::I8) {
           // x is off by up to half a step of max |x| / 127, at random.
           bound += 5 * std::sqrt(square) * 4.5 / 254;
           if (scheme.table != CodeTable::Linear)
@@ -181,7 +181,7 @@ static LinearProblem problemOf(int64_t m, int64_t n, int64_t k,
   problem.weights = {weight};
   problem.m = m;
   problem.k = k;
-  problem.compute = compute;
+  problem.products.compute = compute;
   problem.target = hostTarget();
   return problem;
 }
@@ -281,6 +281,18 @@ TEST(CpuLinear, Groups) {
       }
 }
 
+TEST(CpuLinear, InputGroups) {
+  for (int64_t inputGroup : {32, 64, 96, 128})
+    for (int64_t group : {64, 192}) {
+      SCOPED_TRACE(
+          llvm::formatv("groups {0}, of x {1}", group, inputGroup).str());
+      LinearProblem problem = problemOf(3, 48, 400, Compute::I8);
+      problem.weights[0].scheme.groupSize = group;
+      problem.products.inputGroup = inputGroup;
+      check(problem, 3);
+    }
+}
+
 TEST(CpuLinear, Channels) {
   for (Compute compute : computesOf(hostTarget())) {
     SCOPED_TRACE(computeName(compute).str());
@@ -335,6 +347,6 @@ TEST(CpuLinear, RefusesWhatItCannotDo) {
   problem.weights[0].scheme.groupSize = 32;
   EXPECT_EQ(verify(problem), "");
   problem.target = {Isa::Avx2};
-  problem.compute = Compute::BF16;
+  problem.products.compute = Compute::BF16;
   EXPECT_NE(verify(problem), "");
 }

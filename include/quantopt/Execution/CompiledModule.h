@@ -53,7 +53,7 @@ struct CompileOptions {
   Device *device = nullptr;
   unsigned optLevel = 3; ///< of LLVM, 0 to 3
   /// What quantized linears multiply in on this host; f32 where it lacks it.
-  cpu::Compute compute = cpu::Compute::F32;
+  cpu::Products products = {};
   /// Receives the IR after each stage, for whoever debugs a compilation.
   std::function<void(llvm::StringRef stage, mlir::ModuleOp)> afterStage = {};
 };

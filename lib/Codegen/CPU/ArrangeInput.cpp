@@ -22,7 +22,7 @@ public:
   Arrange(KernelBuilder &builder, const LinearProblem &problem,
           const Segments &segments)
       : b(builder), problem(problem), segments(segments),
-        layout(segments, problem.compute),
+        layout(segments, problem.products.compute),
         lanes(std::min(VectorTarget(problem.target).lanes(), segments.length)),
         floats(b.vector(lanes, b.getF32Type())) {}
 
@@ -99,7 +99,7 @@ void Arrange::quantize(Value x, Value out, Value index, Value rest,
 
 void Arrange::copy(Value x, Value out, Value index, Value rest,
                    int64_t padded) {
-  bool asPairs = problem.compute == Compute::BF16;
+  bool asPairs = problem.products.compute == Compute::BF16;
   int64_t bytes = asPairs ? 2 : 4;
   Value words = b.advance(b.advance(out, b.mul(index, segments.length * bytes)),
                           layout.words);
@@ -131,19 +131,19 @@ void Arrange::segment(Value x, Value out, Value index, int64_t columns,
   int64_t bytes = bitWidth(problem.x) / 8;
   Value from = b.advance(x, b.mul(index, segments.length * bytes));
   Value rest = columns == padded ? Value() : b.constant(columns);
-  if (problem.compute == Compute::I8)
+  if (problem.products.compute == Compute::I8)
     quantize(from, out, index, rest, padded);
   else
     copy(from, out, index, rest, padded);
 }
 
 func::FuncOp cpu::emitArrange(ModuleOp module, const LinearProblem &problem) {
-  Segments segments(problem.weights[0].scheme, problem.k, problem.compute);
+  Segments segments(problem, problem.weights[0].scheme);
   std::string name =
       ("lowbit_arrange_" + isaName(problem.target.isa) + "_" +
-       computeName(problem.compute) + "_x" + Twine(bitWidth(problem.x)) +
-       (problem.x == FloatKind::BF16 ? "b" : "") + "_" + Twine(problem.k) +
-       "_" + Twine(segments.length))
+       computeName(problem.products.compute) + "_x" +
+       Twine(bitWidth(problem.x)) + (problem.x == FloatKind::BF16 ? "b" : "") +
+       "_" + Twine(problem.k) + "_" + Twine(segments.length))
           .str();
   if (auto found = module.lookupSymbol<func::FuncOp>(name))
     return found;

@@ -22,7 +22,7 @@ struct Segments {
   int64_t k, length, group;
 
   /// For a scheme that has kernels; see segmentLength.
-  Segments(const Scheme &scheme, int64_t k, Compute compute);
+  Segments(const LinearProblem &problem, const Scheme &scheme);
 
   bool hasWholeBlocks() const { return length % line::kBlockK == 0; }
   int64_t blocks() const { return length / line::kBlockK; }
@@ -41,7 +41,7 @@ struct Segments {
 };
 
 /// 0 if there are no kernels for groups of that length.
-int64_t segmentLength(const Scheme &scheme, int64_t k, Compute compute);
+int64_t segmentLength(const LinearProblem &problem, const Scheme &scheme);
 
 /// x as it is multiplied: for each row the scales [segments] (I8), the sums
 /// of bytes as i32 (I8) and the sums of its numbers as f32, each [segments],

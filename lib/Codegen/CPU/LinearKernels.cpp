@@ -39,28 +39,26 @@ std::optional<Compute> cpu::parseCompute(StringRef name) {
 // How the sum is cut, and x in the workspace
 //===----------------------------------------------------------------------===//
 
-/// Longest segment that shares a scale of x, where groups of W are longer.
-static constexpr int64_t kMaxInputGroup = 160;
-static constexpr int64_t kUsualInputGroup = 128;
-
-int64_t cpu::segmentLength(const Scheme &scheme, int64_t k, Compute compute) {
-  int64_t group = scheme.groupLength(k);
+int64_t cpu::segmentLength(const LinearProblem &problem, const Scheme &scheme) {
+  int64_t k = problem.k, group = scheme.groupLength(k);
   int64_t padded = line::columnBlocks(k) * line::kBlockK;
+  bool isBytes = problem.products.compute == Compute::I8;
   if (group >= k)
-    return compute == Compute::I8 ? std::min(kUsualInputGroup, padded) : padded;
+    return isBytes ? std::min(problem.products.inputGroup, padded) : padded;
   if (group % line::kBlockK != 0) {
     int64_t length = std::gcd(group, line::kBlockK);
     return length < line::kDot ? 0 : length;
   }
-  if (compute != Compute::I8)
+  if (!isBytes)
     return group;
-  for (int64_t length = kMaxInputGroup;; length -= line::kBlockK)
+  for (int64_t length = std::min(problem.products.inputGroup, group);;
+       length -= line::kBlockK)
     if (group % length == 0)
       return length;
 }
 
-Segments::Segments(const Scheme &scheme, int64_t k, Compute compute)
-    : k(k), length(segmentLength(scheme, k, compute)),
+Segments::Segments(const LinearProblem &problem, const Scheme &scheme)
+    : k(problem.k), length(segmentLength(problem, scheme)),
       group(scheme.groupLength(k)) {}
 
 InputLayout::InputLayout(const Segments &segments, Compute compute) {
@@ -80,8 +78,8 @@ InputLayout::InputLayout(const Segments &segments, Compute compute) {
 }
 
 int64_t cpu::workspaceRowBytes(const LinearProblem &problem) {
-  Segments segments(problem.weights[0].scheme, problem.k, problem.compute);
-  return InputLayout(segments, problem.compute).rowBytes;
+  Segments segments(problem, problem.weights[0].scheme);
+  return InputLayout(segments, problem.products.compute).rowBytes;
 }
 
 //===----------------------------------------------------------------------===//
@@ -92,10 +90,15 @@ std::string cpu::verify(const LinearProblem &problem) {
   if (problem.weights.empty() || problem.k < 1 ||
       (problem.m < 0 && !ShapedType::isDynamic(problem.m)))
     return "a matrix is empty";
-  if (problem.compute == Compute::BF16 && !problem.target.bf16)
+  if (problem.products.compute == Compute::BF16 && !problem.target.bf16)
     return "the target has no dot products of bf16 - compute in f32";
-  if (problem.compute == Compute::BF16 && problem.target.isa != Isa::Avx512)
+  if (problem.products.compute == Compute::BF16 &&
+      problem.target.isa != Isa::Avx512)
     return "bf16 is multiplied with AVX-512 alone";
+  int64_t inputGroup = problem.products.inputGroup;
+  if (inputGroup < line::kBlockK || inputGroup % line::kBlockK != 0 ||
+      inputGroup > 4096)
+    return "x is quantized in groups of a multiple of 32, up to 4096";
   for (const LinearWeight &weight : problem.weights) {
     const Scheme &scheme = weight.scheme;
     if (std::string message = scheme.verify(); !message.empty())
@@ -109,12 +112,11 @@ std::string cpu::verify(const LinearProblem &problem) {
         scheme.scaleType == ScaleKind::E4M3)
       return "CPU kernels take scales of f16, bf16 or f32 for each channel or "
              "group, as lowbit-pack leaves them";
-    int64_t length = segmentLength(scheme, problem.k, problem.compute);
+    int64_t length = segmentLength(problem, scheme);
     if (length == 0)
       return "groups of " + std::to_string(scheme.groupSize) +
              " do not begin at multiples of 4";
-    if (length !=
-        segmentLength(problem.weights[0].scheme, problem.k, problem.compute))
+    if (length != segmentLength(problem, problem.weights[0].scheme))
       return "linears that read one x have groups of different lengths";
     if (line::codeBytes(weight.n, problem.k, 8) >= int64_t(1) << 31)
       return "a matrix has 2 GiB or more";
@@ -147,8 +149,11 @@ std::string cpu::schemeName(const Scheme &scheme) {
 
 static std::string problemName(const LinearProblem &problem) {
   std::string name = ("lowbit_linear_" + isaName(problem.target.isa) + "_" +
-                      computeName(problem.compute))
+                      computeName(problem.products.compute))
                          .str();
+  if (problem.products.compute == Compute::I8)
+    name +=
+        "g" + std::to_string(segmentLength(problem, problem.weights[0].scheme));
   auto kind = [](FloatKind kind) {
     return std::to_string(bitWidth(kind)) +
            (kind == FloatKind::BF16 ? "b" : "");
@@ -259,9 +264,8 @@ static constexpr int64_t kShortSegment = 64;
 static Choice choose(const LinearProblem &problem, int64_t rows) {
   VectorTarget target(problem.target);
   bool isWide = target.registers() == 32;
-  bool isBytes = problem.compute == Compute::I8;
-  int64_t segment =
-      segmentLength(problem.weights[0].scheme, problem.k, problem.compute);
+  bool isBytes = problem.products.compute == Compute::I8;
+  int64_t segment = segmentLength(problem, problem.weights[0].scheme);
   Choice choice{2, 1, 4 < rows && rows <= 64, {}};
   bool keepsTotals = segment <= kShortSegment;
   if (rows == 1) {

@@ -41,7 +41,7 @@ static std::optional<Scheme> packedScheme(lowbit::LinearOp linear) {
 }
 
 static LinearProblem describe(ArrayRef<lowbit::LinearOp> group,
-                              const Target &target, Compute compute) {
+                              const Target &target, const Products &products) {
   lowbit::LinearOp first = group.front();
   RankedTensorType x = first.getInput().getType();
   LinearProblem problem;
@@ -53,7 +53,7 @@ static LinearProblem describe(ArrayRef<lowbit::LinearOp> group,
                     : problem.m * size;
   problem.x = *getFloatKind(x.getElementType());
   problem.y = *getFloatKind(first.getResult().getType().getElementType());
-  problem.compute = compute;
+  problem.products = products;
   problem.target = target;
   for (lowbit::LinearOp linear : group)
     problem.weights.push_back({*packedScheme(linear), linear.getN()});
@@ -61,7 +61,7 @@ static LinearProblem describe(ArrayRef<lowbit::LinearOp> group,
 }
 
 std::string cpu::canLower(lowbit::LinearOp linear, const Target &target,
-                          Compute compute) {
+                          const Products &products) {
   if (!linear.getWeight().getDefiningOp<lowbit::WeightOp>())
     return "its quantized weight is not a lowbit.weight";
   if (linear.isRouted())
@@ -69,18 +69,18 @@ std::string cpu::canLower(lowbit::LinearOp linear, const Target &target,
   std::optional<Scheme> scheme = packedScheme(linear);
   if (!scheme)
     return "its groups run on across rows";
-  return verify(describe(linear, target, compute));
+  return verify(describe(linear, target, products));
 }
 
 /// Linears in the order of the graph, with those together that can share a
 /// call.
 static SmallVector<Group> collectGroups(ArrayRef<lowbit::LinearOp> linears,
-                                        Compute compute) {
+                                        const Products &products) {
   SmallVector<Group> groups;
   std::map<std::tuple<void *, Block *, const void *, int64_t>, size_t> known;
   for (lowbit::LinearOp linear : linears) {
-    int64_t segment =
-        segmentLength(*packedScheme(linear), linear.getK(), compute);
+    int64_t segment = segmentLength(describe(linear, Target(), products),
+                                    *packedScheme(linear));
     Type element = linear.getResult().getType().getElementType();
     std::tuple<void *, Block *, const void *, int64_t> key(
         linear.getInput().getAsOpaquePointer(), linear->getBlock(),
@@ -96,8 +96,8 @@ static SmallVector<Group> collectGroups(ArrayRef<lowbit::LinearOp> linears,
 namespace {
 class Lowering {
 public:
-  Lowering(ModuleOp module, const Target &target, Compute compute)
-      : module(module), target(target), compute(compute) {}
+  Lowering(ModuleOp module, const Target &target, const Products &products)
+      : module(module), target(target), products(products) {}
 
   FailureOr<LinearProblem> lower(Group group);
 
@@ -107,7 +107,7 @@ private:
 
   ModuleOp module;
   Target target;
-  Compute compute;
+  Products products;
   /// Weights that several linears share are constants once.
   DenseMap<std::pair<Operation *, unsigned>, Value> planes;
 };
@@ -138,7 +138,7 @@ FailureOr<LinearProblem> Lowering::lower(Group group) {
       return failure();
     weights.push_back(weight);
   }
-  LinearProblem problem = describe(group, target, compute);
+  LinearProblem problem = describe(group, target, products);
   func::FuncOp function = declareLinear(module, problem);
 
   lowbit::LinearOp first = group.front();
@@ -186,10 +186,10 @@ FailureOr<LinearProblem> Lowering::lower(Group group) {
 
 FailureOr<SmallVector<LinearProblem>>
 cpu::lowerLinears(ModuleOp module, ArrayRef<lowbit::LinearOp> linears,
-                  const Target &target, Compute compute) {
-  Lowering lowering(module, target, compute);
+                  const Target &target, const Products &products) {
+  Lowering lowering(module, target, products);
   SmallVector<LinearProblem> problems;
-  for (const Group &group : collectGroups(linears, compute)) {
+  for (const Group &group : collectGroups(linears, products)) {
     FailureOr<LinearProblem> problem = lowering.lower(group);
     if (failed(problem))
       return failure();
@@ -217,12 +217,13 @@ struct LowBitToCpuPass
           << compute << "' - give compute=f32, bf16 or i8";
       return signalPassFailure();
     }
+    Products products{*kind, inputGroup};
     Target target{*parsed, bf16 && *parsed == Isa::Avx512};
     SmallVector<lowbit::LinearOp> linears;
     WalkResult known = module.walk([&](lowbit::LinearOp linear) -> WalkResult {
       if (!linear.isQuantized() || linear.isRouted())
         return WalkResult::advance();
-      std::string reason = canLower(linear, target, *kind);
+      std::string reason = canLower(linear, target, products);
       if (!reason.empty())
         return linear.emitError("layer '")
                << linear.getName() << "' has no CPU kernel: " << reason;
@@ -231,7 +232,7 @@ struct LowBitToCpuPass
     });
     if (known.wasInterrupted())
       return signalPassFailure();
-    auto problems = lowerLinears(module, linears, target, *kind);
+    auto problems = lowerLinears(module, linears, target, products);
     if (failed(problems))
       return signalPassFailure();
     for (const LinearProblem &problem : *problems)

@@ -70,11 +70,10 @@ Tile::Tile(KernelBuilder &builder, func::FuncOp function,
            const TileShape &shape)
     : b(builder), problem(problem), scheme(weight.scheme), n(weight.n),
       shape(shape), target(problem.target), lanes(target.lanes()),
-      segments(scheme, problem.k, problem.compute),
-      layout(segments, problem.compute),
-      decoder(builder, weight.scheme, problem.compute, target),
+      segments(problem, scheme), layout(segments, problem.products.compute),
+      decoder(builder, weight.scheme, problem.products.compute, target),
       floats(builder.vector(lanes, builder.getF32Type())),
-      sumType(problem.compute == Compute::I8
+      sumType(problem.products.compute == Compute::I8
                   ? builder.vector(lanes, builder.getI32Type())
                   : floats) {
   auto next = function.args_begin();
@@ -103,7 +102,7 @@ Value Tile::inputScalar(Type type, int64_t row, int64_t base, Value index) {
 /// Zero, or what the middle of unsigned codes takes away from the sums.
 Values Tile::startSums(Value index) {
   int64_t perSum = 0;
-  if (problem.compute == Compute::I8 && isSymmetric())
+  if (problem.products.compute == Compute::I8 && isSymmetric())
     perSum = decoder.bias() - (int64_t(1) << (scheme.bits - 1));
   Value zero = arith::ConstantOp::create(b, b.getZeroAttr(sumType));
   Values sums;
@@ -131,7 +130,7 @@ Values Tile::addBlock(Value codes, Value x, int64_t wordBegin, int64_t wordEnd,
         b.prefetch(address, kPrefetchBytes + at * line::kLineBytes);
     blocks.push_back({address});
   }
-  bool isFloat = problem.compute == Compute::F32;
+  bool isFloat = problem.products.compute == Compute::F32;
   Type wordType = isFloat ? b.getF32Type() : Type(b.getI32Type());
   int64_t perPart = shape.rows * shape.vectors;
   for (int64_t word = wordBegin; word < wordEnd; ++word) {
@@ -145,7 +144,7 @@ Values Tile::addBlock(Value codes, Value x, int64_t wordBegin, int64_t wordEnd,
         Value &sum = sums[word % shape.split * perPart + slot(row, vector)];
         if (isFloat)
           sum = b.multiplyAdd(operands[vector], splat, sum);
-        else if (problem.compute == Compute::BF16)
+        else if (problem.products.compute == Compute::BF16)
           sum = target.dotPairs(b, sum, operands[vector], splat);
         else
           sum = target.dotBytes(b, sum, operands[vector], splat,
@@ -158,7 +157,7 @@ Values Tile::addBlock(Value codes, Value x, int64_t wordBegin, int64_t wordEnd,
 
 /// Adds the sums of segment `index` to the totals.
 Values Tile::scaleSums(Value index, ValueRange sums, ValueRange totals) {
-  bool isBytes = problem.compute == Compute::I8;
+  bool isBytes = problem.products.compute == Compute::I8;
   int64_t groups = segments.numGroups();
   Value group = b.constant(0);
   if (groups > 1) {
@@ -326,7 +325,8 @@ func::FuncOp cpu::emitTile(ModuleOp module, const LinearProblem &problem,
   const Scheme &scheme = weight.scheme;
   std::string name =
       ("lowbit_tile_" + isaName(problem.target.isa) + "_" +
-       computeName(problem.compute) + "_" + schemeName(scheme) + "_y" +
+       computeName(problem.products.compute) + "_" +
+       Twine(segmentLength(problem, scheme)) + schemeName(scheme) + "_y" +
        Twine(bitWidth(problem.y)) + (problem.y == FloatKind::BF16 ? "b" : "") +
        "_" + Twine(shape.rows) + "x" + Twine(shape.vectors) + "_" +
        Twine(weight.n) + "_" + Twine(problem.k) +

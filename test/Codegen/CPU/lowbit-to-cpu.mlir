@@ -19,7 +19,7 @@
 // CHECK:       %[[WORK:.*]] = memref.alloc() : memref<{{.*}}xi8>
 // CHECK:       %[[Q:.*]] = memref.alloc() : memref<6x16xf32>
 // CHECK:       %[[K:.*]] = memref.alloc() : memref<6x8xf32>
-// CHECK:       call @[[F:lowbit_linear_avx512_i8_[^(]*]](%[[IN]], %[[WORK]], %{{[^,]*}}, %{{[^,]*}}, %[[Q]], %{{[^,]*}}, %{{[^,]*}}, %[[K]])
+// CHECK:       call @[[F:lowbit_linear_avx512_i8g32_[^(]*]](%[[IN]], %[[WORK]], %{{[^,]*}}, %{{[^,]*}}, %[[Q]], %{{[^,]*}}, %{{[^,]*}}, %[[K]])
 // CHECK:       %[[TQ:.*]] = bufferization.to_tensor %[[Q]]
 // CHECK:       tensor.expand_shape %[[TQ]]
 func.func @shared(%x: tensor<2x3x64xf32>) -> (tensor<2x3x16xf32>, tensor<2x3x8xf32>) {

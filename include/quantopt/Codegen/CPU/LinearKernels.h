@@ -57,6 +57,13 @@ enum class Compute : uint8_t {
 llvm::StringRef computeName(Compute compute);
 std::optional<Compute> parseCompute(llvm::StringRef name);
 
+struct Products {
+  Compute compute = Compute::F32;
+  /// As I8: columns that share a scale of x, a multiple of 32; fewer if groups
+  /// of W are shorter. 32 is llama.cpp's.
+  int64_t inputGroup = 32;
+};
+
 /// One weight among those that read the same x.
 struct LinearWeight {
   /// In the form that packing leaves: per channel or group, scales of f16, bf16
@@ -71,7 +78,7 @@ struct LinearProblem {
   /// Rows of x; mlir::ShapedType::kDynamic if they are known when called.
   int64_t m = 1;
   FloatKind x = FloatKind::F32, y = FloatKind::F32; ///< types in memory
-  Compute compute = Compute::F32;
+  Products products;
   Target target;
 };
 

@@ -22,11 +22,11 @@ namespace quantopt::cpu {
 /// returned.
 mlir::FailureOr<llvm::SmallVector<LinearProblem>>
 lowerLinears(mlir::ModuleOp module, llvm::ArrayRef<lowbit::LinearOp> linears,
-             const Target &target, Compute compute);
+             const Target &target, const Products &products);
 
 /// Empty if there are kernels for the linear, else the reason why not.
 std::string canLower(lowbit::LinearOp linear, const Target &target,
-                     Compute compute);
+                     const Products &products);
 
 #define GEN_PASS_DECL
 #include "quantopt/Codegen/CPU/Passes.h.inc"

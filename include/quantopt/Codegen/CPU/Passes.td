@@ -48,6 +48,9 @@ def LowBitToCpu : Pass<"lowbit-to-cpu", "::mlir::ModuleOp"> {
            "Whether avx512 has AVX512-BF16">,
     Option<"compute", "compute", "std::string", /*default=*/"\"f32\"",
            "f32, bf16 or i8">,
+    Option<"inputGroup", "input-group", "int64_t", /*default=*/"32",
+           "With compute=i8: columns that share a scale of x, a multiple of 32; "
+           "fewer if groups of the weight are shorter">,
   ];
   let dependentDialects = [
     "::mlir::arith::ArithDialect", "::mlir::bufferization::BufferizationDialect",
