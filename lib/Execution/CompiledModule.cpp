@@ -183,6 +183,8 @@ CompiledModule::compile(ModuleOp original, StringRef entry,
   }
   compilation.cpu = hostTarget();
   compilation.products = options.products;
+  if (std::string rule = cpu::verify(options.products); !rule.empty())
+    return emitError(original.getLoc(), "cannot be run on the host: ") << rule;
   if (options.products.compute == cpu::Compute::BF16 && !compilation.cpu.bf16)
     compilation.products.compute = cpu::Compute::F32;
   auto stage = [&](StringRef name, auto run) -> LogicalResult {

@@ -86,6 +86,14 @@ int64_t cpu::workspaceRowBytes(const LinearProblem &problem) {
 // Names and types
 //===----------------------------------------------------------------------===//
 
+std::string cpu::verify(const Products &products) {
+  if (products.inputGroup < line::kBlockK ||
+      products.inputGroup % line::kBlockK != 0 || products.inputGroup > 4096)
+    return "activations are quantized in groups of a multiple of 32, up to "
+           "4096";
+  return "";
+}
+
 std::string cpu::verify(const LinearProblem &problem) {
   if (problem.weights.empty() || problem.k < 1 ||
       (problem.m < 0 && !ShapedType::isDynamic(problem.m)))
@@ -95,10 +103,8 @@ std::string cpu::verify(const LinearProblem &problem) {
   if (problem.products.compute == Compute::BF16 &&
       problem.target.isa != Isa::Avx512)
     return "bf16 is multiplied with AVX-512 alone";
-  int64_t inputGroup = problem.products.inputGroup;
-  if (inputGroup < line::kBlockK || inputGroup % line::kBlockK != 0 ||
-      inputGroup > 4096)
-    return "x is quantized in groups of a multiple of 32, up to 4096";
+  if (std::string message = verify(problem.products); !message.empty())
+    return message;
   for (const LinearWeight &weight : problem.weights) {
     const Scheme &scheme = weight.scheme;
     if (std::string message = scheme.verify(); !message.empty())

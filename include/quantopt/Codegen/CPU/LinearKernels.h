@@ -63,6 +63,8 @@ struct Products {
   /// of W are shorter. 32 is llama.cpp's.
   int64_t inputGroup = 32;
 };
+/// Empty if they are possible, else the rule they break.
+std::string verify(const Products &products);
 
 /// One weight among those that read the same x.
 struct LinearWeight {
