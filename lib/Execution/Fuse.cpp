@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Attention.h"
 #include "RowGroups.h"
 #include "Stages.h"
 
@@ -108,27 +109,41 @@ static void cloneEmpties(func::FuncOp entry) {
   }
 }
 
+/// Fuses elementwise ops where `control` says so.
+static LogicalResult fuseElementwise(Compilation &compilation,
+                                     bool (*control)(OpOperand *)) {
+  func::FuncOp entry = compilation.entry;
+  RewritePatternSet patterns(entry.getContext());
+  linalg::populateElementwiseOpsFusionPatterns(patterns, control);
+  linalg::populateEraseUnusedOperandsAndResultsPatterns(patterns);
+  tensor::populateFoldTensorEmptyPatterns(patterns);
+  // Contractions are kept off the list: some of these patterns would fold a
+  // filled operand into them whatever `control` says.
+  SmallVector<Operation *> ops;
+  entry.walk([&](Operation *op) {
+    if (op != entry && !isContraction(op))
+      ops.push_back(op);
+  });
+  GreedyRewriteConfig config;
+  config.setStrictness(GreedyRewriteStrictness::ExistingAndNewOps);
+  if (failed(applyOpPatternsGreedily(ops, std::move(patterns), config)))
+    return failure();
+  return cleanUp(compilation.module);
+}
+
 LogicalResult execution::fuse(Compilation &compilation) {
   func::FuncOp entry = compilation.entry;
   MLIRContext *context = entry.getContext();
-  {
-    RewritePatternSet patterns(context);
-    linalg::populateElementwiseOpsFusionPatterns(patterns, shouldFuse);
-    linalg::populateEraseUnusedOperandsAndResultsPatterns(patterns);
-    tensor::populateFoldTensorEmptyPatterns(patterns);
-    // Contractions are kept off the list: some of these patterns would fold a
-    // filled operand into them whatever shouldFuse says.
-    SmallVector<Operation *> ops;
-    entry.walk([&](Operation *op) {
-      if (op != entry && !isContraction(op))
-        ops.push_back(op);
-    });
-    GreedyRewriteConfig config;
-    config.setStrictness(GreedyRewriteStrictness::ExistingAndNewOps);
-    if (failed(applyOpPatternsGreedily(ops, std::move(patterns), config)))
+  if (!compilation.onDevice()) {
+    // Scores have two readers, which would both take what is nearly free.
+    auto fuseOnlyUse = [](OpOperand *operand) {
+      return operand->get().hasOneUse() && shouldFuse(operand);
+    };
+    if (failed(fuseElementwise(compilation, fuseOnlyUse)))
       return failure();
+    formAttention(compilation);
   }
-  if (failed(cleanUp(compilation.module)))
+  if (failed(fuseElementwise(compilation, shouldFuse)))
     return failure();
   cloneFills(entry);
   if (failed(

@@ -104,6 +104,7 @@ LogicalResult execution::lowerToLLVM(Compilation &compilation) {
   passes.addPass(createSCFToControlFlowPass());
   passes.addPass(createCanonicalizerPass());
   passes.addPass(createCSEPass());
+  passes.addPass(createConvertVectorToLLVMPass());
   FinalizeMemRefToLLVMConversionPassOptions memory;
   memory.useGenericFunctions = true;
   passes.addPass(createConvertMathToLLVMPass());

@@ -128,7 +128,10 @@ static LogicalResult expandOverBroadcasts(func::FuncOp entry) {
 static void markContraction(linalg::GenericOp op) {
   OpBuilder builder(op);
   OpOperand *init = op.getDpsInitOperand(0);
-  auto fill = init->get().getDefiningOp<linalg::FillOp>();
+  Value start = init->get();
+  while (auto reshape = start.getDefiningOp<tensor::ExpandShapeOp>())
+    start = reshape.getSrc();
+  auto fill = start.getDefiningOp<linalg::FillOp>();
   bool isZero = fill && (matchPattern(fill.getInputs()[0], m_AnyZeroFloat()));
   if (isZero) {
     auto type = cast<RankedTensorType>(init->get().getType());
