@@ -10,6 +10,7 @@
 #include "Kernels.h"
 
 #include "quantopt/Codegen/Common/LinearOperands.h"
+#include "quantopt/Dialect/LowBit/IR/PlaneMemory.h"
 #include "quantopt/Dialect/LowBit/IR/WeightLayout.h"
 
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
@@ -97,7 +98,10 @@ namespace {
 class Lowering {
 public:
   Lowering(ModuleOp module, const Target &target, const Products &products)
-      : module(module), target(target), products(products) {}
+      : module(module), target(target), products(products),
+        memory(module.getContext()
+                   ->getLoadedDialect<lowbit::LowBitDialect>()
+                   ->getPlaneMemory()) {}
 
   FailureOr<LinearProblem> lower(Group group);
 
@@ -108,6 +112,7 @@ private:
   ModuleOp module;
   Target target;
   Products products;
+  lowbit::PlaneMemory &memory;
   /// Weights that several linears share are constants once.
   DenseMap<std::pair<Operation *, unsigned>, Value> planes;
 };
@@ -123,7 +128,8 @@ Value Lowering::plane(lowbit::WeightOp weight, unsigned index, MemRefType type,
     auto tensor = RankedTensorType::get(type.getShape(), type.getElementType());
     constant = arith::ConstantOp::create(
         before, weight.getLoc(),
-        cast<TypedAttr>(reshaped(weight.getPlaneAttrs()[index], tensor)));
+        cast<TypedAttr>(
+            reshaped(memory.place(weight.getPlaneAttrs()[index]), tensor)));
   }
   return bufferization::ToBufferOp::create(builder, weight.getLoc(), type,
                                            constant, /*read_only=*/true);

@@ -12,6 +12,8 @@
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/DialectImplementation.h"
+#include "quantopt/Dialect/LowBit/IR/PlaneMemory.h"
+
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
@@ -46,6 +48,7 @@ std::optional<FloatKind> quantopt::getFloatKind(Type type) {
 }
 
 void LowBitDialect::initialize() {
+  planeMemory = std::make_shared<PlaneMemory>();
   addAttributes<
 #define GET_ATTRDEF_LIST
 #include "quantopt/Dialect/LowBit/IR/LowBitAttrs.cpp.inc"

@@ -8,6 +8,7 @@
 #include "quantopt/Dialect/LowBit/IR/WeightLayout.h"
 
 #include "quantopt/Dialect/LowBit/IR/BlobData.h"
+#include "quantopt/Dialect/LowBit/IR/PlaneMemory.h"
 
 #include "llvm/Support/FormatVariadic.h"
 
@@ -43,13 +44,19 @@ LogicalResult convertLayout(WeightOp op, Layout layout) {
   MLIRContext *context = op.getContext();
   auto newType = WeightType::get(context, n, k, type.getElementType(), scheme,
                                  getLayoutAttr(context, layout));
+  PlaneMemory &memory =
+      context->getLoadedDialect<LowBitDialect>()->getPlaneMemory();
   SmallVector<NamedAttribute> planes;
   for (auto [plane, bytes] : llvm::zip_equal(newType.getPlanes(), converted)) {
     std::string key = llvm::formatv("{0}.{1}", op.getLayer(), plane.name);
     ArrayRef<char> raw(reinterpret_cast<const char *>(bytes.data()),
                        bytes.size());
-    planes.emplace_back(StringAttr::get(context, plane.name),
-                        createResource(plane.type, key, raw));
+    // Those for this processor may be read by kernels of this process.
+    ElementsAttr data =
+        layout == Layout::Cpu
+            ? memory.create(plane.type, key, raw)
+            : ElementsAttr(createResource(plane.type, key, raw));
+    planes.emplace_back(StringAttr::get(context, plane.name), data);
   }
   op.setPlanesAttr(DictionaryAttr::get(context, planes));
   op.getResult().setType(newType);

@@ -31,6 +31,8 @@ std::optional<FloatKind> getFloatKind(mlir::Type type);
 
 namespace lowbit {
 
+class PlaneMemory;
+
 /// One buffer of a quantized weight.
 struct Plane {
   llvm::StringRef name;

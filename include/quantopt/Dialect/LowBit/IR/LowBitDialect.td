@@ -32,6 +32,15 @@ def LowBit_Dialect : Dialect {
   }];
   let useDefaultAttributePrinterParser = 1;
   let useDefaultTypePrinterParser = 1;
+  let extraClassDeclaration = [{
+    /// Where weights lie that kernels of this process read.
+    PlaneMemory &getPlaneMemory() { return *planeMemory; }
+
+  private:
+    std::shared_ptr<PlaneMemory> planeMemory;
+
+  public:
+  }];
   let dependentDialects = [
     "::mlir::arith::ArithDialect", "::mlir::cf::ControlFlowDialect",
     "::mlir::linalg::LinalgDialect", "::mlir::tensor::TensorDialect"
