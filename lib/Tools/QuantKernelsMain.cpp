@@ -40,6 +40,11 @@ struct Options {
   cl::opt<std::string> isa{
       "isa", cl::desc("Make an object file for a CPU instead: host, avx512, "
                       "avxvnni, avx2, neon, generic")};
+  cl::opt<std::string> triple{
+      "triple", cl::desc("The CPU's system, as LLVM names it (this one)")};
+  cl::opt<std::string> features{
+      "features",
+      cl::desc("With --triple: what the CPU has, as LLVM names it")};
   cl::opt<cpu::Compute> compute{
       "compute", cl::init(cpu::Compute::F32),
       cl::desc("What a CPU multiplies in"),
@@ -175,7 +180,7 @@ parseCpuProblem(const Options &options, MLIRContext &context,
   problem.k = options.k;
   problem.x = problem.y = options.type;
   problem.products = {options.compute, options.inputGroup};
-  problem.target = cpu::targetOf(machine.getTargetFeatureString());
+  problem.target = cpu::targetOf(machine);
   if (options.isa != "host") {
     std::optional<cpu::Isa> isa = cpu::parseIsa(options.isa);
     if (!isa)
@@ -224,7 +229,7 @@ static llvm::Error runCpu(const Options &options) {
   registry.insert<lowbit::LowBitDialect>();
   MLIRContext context(registry);
   context.loadAllAvailableDialects();
-  auto machine = cpu::createMachine();
+  auto machine = cpu::createMachine(options.triple, "", options.features);
   if (!machine)
     return machine.takeError();
   auto problem = parseCpuProblem(options, context, **machine);

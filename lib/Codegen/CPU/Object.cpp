@@ -13,6 +13,7 @@
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
+#include "llvm/MC/MCSubtargetInfo.h"
 #include "llvm/MC/TargetRegistry.h"
 #include "llvm/Support/TargetSelect.h"
 
@@ -49,6 +50,22 @@ cpu::createMachine(llvm::StringRef tripleName, llvm::StringRef cpu,
   if (!machine)
     return llvm::createStringError("no code can be made for " + triple.str());
   return machine;
+}
+
+cpu::Target cpu::targetOf(const llvm::TargetMachine &machine) {
+  // Those that a processor's name implies count too.
+  llvm::SmallVector<const char *> names;
+  if (machine.getTargetTriple().isX86())
+    names = {"+avx512f",    "+avx512bw",   "+avx512vl",   "+avx512dq",
+             "+avx512vbmi", "+avx512vnni", "+avx512bf16", "+avx2",
+             "+fma",        "+f16c",       "+avxvnni"};
+  else if (machine.getTargetTriple().isAArch64())
+    names = {"+neon", "+dotprod"};
+  std::string features;
+  for (const char *name : names)
+    if (machine.getMCSubtargetInfo()->checkFeatures(name))
+      features += std::string(features.empty() ? "" : ",") + name;
+  return targetOf(features);
 }
 
 llvm::Error cpu::writeObject(mlir::ModuleOp module,

@@ -8,6 +8,8 @@
 #ifndef QUANTOPT_CODEGEN_CPU_OBJECT_H
 #define QUANTOPT_CODEGEN_CPU_OBJECT_H
 
+#include "quantopt/Codegen/CPU/LinearKernels.h"
+
 #include "mlir/IR/BuiltinOps.h"
 #include "llvm/Support/Error.h"
 #include "llvm/Target/TargetMachine.h"
@@ -22,6 +24,9 @@ namespace quantopt::cpu {
 llvm::Expected<std::unique_ptr<llvm::TargetMachine>>
 createMachine(llvm::StringRef triple = "", llvm::StringRef cpu = "",
               llvm::StringRef features = "");
+
+/// What kernels for the machine may use.
+Target targetOf(const llvm::TargetMachine &machine);
 
 /// Optimises and writes a module of the LLVM dialect as an object file.
 llvm::Error writeObject(mlir::ModuleOp module, llvm::TargetMachine &machine,
