@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -53,21 +55,26 @@ def values_of(scheme: cases.Scheme, codes, scales, k: int, channels) -> np.ndarr
 # --- The library --------------------------------------------------------------
 
 
+def generate(folder: Path, tool: Path, number: int, wanted) -> dict:
+    """Writes the object of a kernel; how it is called."""
+    kernel, k, n, m = wanted
+    plan = folder / f"kernel{number}.json"
+    command = [
+        tool, "--isa=host", f"--scheme={kernel.scheme.attribute}", "--type=f32",
+        f"--compute={kernel.compute}", f"--m={m}", f"--n={n}", f"--k={k}",
+        "-o", folder / f"kernel{number}.o", f"--plan={plan}"]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"quant-kernels: {done.stderr.strip()}")
+    return json.loads(plan.read_text())
+
+
 def build(folder: Path, tool: Path, wanted: list[tuple[cases.Kernel, int, int, int]]) -> None:
     """Writes libkernels.so and kernels.json for kernels of (K, N, M) into `folder`."""
-    plans, objects = {}, []
-    for number, (kernel, k, n, m) in enumerate(wanted):
-        stem = folder / f"kernel{number}"
-        object_, plan = stem.with_suffix(".o"), stem.with_suffix(".json")
-        command = [
-            tool, "--isa=host", f"--scheme={kernel.scheme.attribute}", "--type=f32",
-            f"--compute={kernel.compute}", f"--m={m}", f"--n={n}", f"--k={k}",
-            "-o", object_, f"--plan={plan}"]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            raise RuntimeError(f"quant-kernels: {done.stderr.strip()}")
-        plans[key(kernel.name, k, n, m)] = json.loads(plan.read_text())
-        objects.append(object_)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        made = pool.map(lambda job: generate(folder, tool, *job), enumerate(wanted))
+        plans = dict(zip((key(kernel.name, *shape) for kernel, *shape in wanted), made))
+    objects = [folder / f"kernel{number}.o" for number in range(len(wanted))]
     command = [roofs.compiler(), "-O2", "-shared", "-fPIC", "-fopenmp", HERE / "calls.c", *objects,
                "-o", folder / "libkernels.so"]  # fmt: skip
     subprocess.run(command, check=True)
