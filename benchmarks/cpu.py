@@ -140,6 +140,17 @@ def speedup(kind: str):
     return of_model(lambda entry: entry["speedup"][kind])
 
 
+def least_slowdown(whole: dict, shape: tuple[int, int], m: int) -> float | None:
+    """What the roofs ask of i8 products for m rows, over what they ask for one."""
+    rows = rows_of(whole, shape, m)
+    entries = [row["entries"].get(Kernel("i8", INT4).name) for row in rows]
+    if not any(map(timed, entries)):
+        return None
+    bytes_ = next(entry["bytes"] for entry in entries if timed(entry))
+    rates = best_roofs(rows)
+    return max(1, 2 * m * shape[0] * shape[1] / rates["i8"] / (bytes_ / rates["dram"]))
+
+
 GOALS = [
     *goals_of(SQUARE, 0),
     *goals_of(UP, 0.05),
@@ -182,14 +193,15 @@ def layer_table(whole: dict, shape: tuple[int, int], threads: int, table) -> str
         for name in names])  # fmt: skip
 
 
+def best_roofs(rows: list[dict]) -> dict[str, float]:
+    """The highest of each roof."""
+    return {kind: max(row["roof"][kind] for row in rows) for kind in rows[0]["roof"]}
+
+
 def roofs_text(rows: list[dict]) -> str:
-    """The highest of each roof in all rows."""
     parts = []
     for threads in sorted({row["threads"] for row in rows}):
-        best = {}
-        for row in rows:
-            if row["threads"] == threads:
-                best = {kind: max(rate, best.get(kind, 0)) for kind, rate in row["roof"].items()}
+        best = best_roofs([row for row in rows if row["threads"] == threads])
         parts.append(
             f"{threads} thread{'s' if threads > 1 else ''}: DRAM {best['dram'] / 1e9:.0f} GB/s, "
             + ", ".join(f"{kind} {best[kind] / 1e9:.0f} GOP/s" for kind in ("i8", "bf16", "f32"))
@@ -229,6 +241,11 @@ def processor_section(whole: dict, table) -> list[str]:
              for goal, value in values if value is not None]  # fmt: skip
     if lines:
         parts.append(table(["goal", "measured", "bound (stretch)", ""], lines))
+    least_ = {m: least_slowdown(whole, SQUARE, m) for m in (4, 8)}
+    if None not in least_.values():
+        parts.append("By the roofs of this processor i8 products take at least "
+                     + " and ".join(f"{value:.2f} (M = {m})" for m, value in least_.items())
+                     + " times what M = 1 takes.")  # fmt: skip
     for name, row in whole["models"].items():
         parts += [f"**{name}** (over llama.cpp Q4_0; perplexity of 12 windows of WikiText-2)",
                   model_table(row, table)]  # fmt: skip

@@ -38,14 +38,17 @@ NF4, NF4_SMALL = Scheme("nf4 g128", 128, "nf4"), Scheme("nf4 g64", 64, "nf4")
 
 @dataclass(frozen=True)
 class Kernel:
-    """One of ours: what products are computed in (i8, bf16 or f32) from which weights."""
+    """One of ours: what products are computed in (i8, bf16 or f32) from which weights. In i8, so
+    many columns of x share a scale; as many as of the weight do, unless told otherwise."""
 
     compute: str
     scheme: Scheme
+    columns: int | None = None
 
     @property
     def name(self) -> str:
-        return f"ours {self.compute}, {self.scheme.name}"
+        by = f" by {self.columns}" if self.columns else ""
+        return f"ours {self.compute}{by}, {self.scheme.name}"
 
 
 def kernels(computes: str, *schemes: Scheme) -> list[Kernel]:
@@ -55,7 +58,7 @@ def kernels(computes: str, *schemes: Scheme) -> list[Kernel]:
 # Of each environment: ours with the same weights and numbers as what is installed there, and
 # int4 g128 in i8 to compare with all.
 KERNELS = {
-    "onnxruntime": kernels("i8 f32", INT4, INT4_SMALL),
+    "onnxruntime": kernels("i8 f32", INT4, INT4_SMALL) + [Kernel("i8", INT4, columns=32)],
     "ggml": kernels("i8", INT4, INT4_SMALL),
     "openvino": kernels("i8 bf16 f32", INT4) + kernels("i8", INT4_SMALL),
     "zentorch": kernels("i8 bf16", INT4) + kernels("bf16", INT4_SMALL),

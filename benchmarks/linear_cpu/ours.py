@@ -61,7 +61,8 @@ def generate(folder: Path, tool: Path, number: int, wanted) -> dict:
     plan = folder / f"kernel{number}.json"
     command = [
         tool, "--isa=host", f"--scheme={kernel.scheme.attribute}", "--type=f32",
-        f"--compute={kernel.compute}", f"--m={m}", f"--n={n}", f"--k={k}",
+        f"--compute={kernel.compute}", f"--input-group={kernel.columns or kernel.scheme.group}",
+        f"--m={m}", f"--n={n}", f"--k={k}",
         "-o", folder / f"kernel{number}.o", f"--plan={plan}"]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:

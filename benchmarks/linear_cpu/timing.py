@@ -34,14 +34,12 @@ class RealTime:
                 return
 
     def __enter__(self):
-        self.start = time.perf_counter()
         if RealTime.allowed:
             self._schedule(os.SCHED_RR, 1)
 
     def __exit__(self, *_):
         if RealTime.allowed:
             self._schedule(os.SCHED_OTHER, 0)
-        time.sleep(PAUSE * (time.perf_counter() - self.start))
 
 
 @dataclass
@@ -101,26 +99,25 @@ class Contestant:
         }
 
 
+def settle(since: float) -> None:
+    """Sleeps after what began at `since`."""
+    time.sleep(max(SETTLE_SECONDS, PAUSE * (time.perf_counter() - since)))
+
+
 def compete(contestants: list[Contestant], probe: Callable[[], dict[str, float]], rounds: int,
             budget: float) -> None:  # fmt: skip
     """Rounds in which each contestant has a turn. `probe` measures roofs between the turns."""
-    last: list[Turn] = []  # those that the next roofs are around
-
-    def measure():
-        time.sleep(SETTLE_SECONDS)
-        with RealTime():
+    with RealTime():
+        last, begin = Turn([]), time.perf_counter()
+        for contestant in contestants * rounds:
+            settle(begin)
             roof = probe()
-        for turn in last:
-            turn.roof = best(turn.roof, roof)
-        return roof
-
-    for _ in range(rounds):
-        for contestant in contestants:
-            roof = measure()
-            with RealTime():
-                last = [contestant.turn(budget)]
-            last[0].roof = roof
-    measure()
+            last.roof = best(last.roof, roof)
+            begin = time.perf_counter()
+            last = contestant.turn(budget)
+            last.roof = roof
+        settle(begin)
+        last.roof = best(last.roof, probe())
 
 
 def best(first: dict[str, float], second: dict[str, float]) -> dict[str, float]:
