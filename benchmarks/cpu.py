@@ -23,7 +23,8 @@ turns' best. Ours, which are timed in several environments, are shown by the mid
 neighbours slow the memory down for minutes; shares of what is left then are high for everybody, and goals are
 judged by rows in which it was fast. Weights rotate over
 256 MB (64 MB from M = 128 on), all memory is in large pages. x is f32 in and y f32 out of ours, ONNX
-Runtime's, ggml's and OpenVINO's; bf16 with torch. i8: x is quantized to 8 bits inside the product."""
+Runtime's, ggml's and OpenVINO's; bf16 with torch. i8: x is quantized to 8 bits inside the product; ours by as
+many columns as share a scale of the weight, as ONNX Runtime does, or by 32 where that is said, as ggml does."""
 
 
 def rows_of(whole: dict, shape: tuple[int, int], m: int, threads: int = THREADS) -> list[dict]:

@@ -38,8 +38,8 @@ WINDOWS = 12
 LLAMA_CPP = ("Q4_0", "Q4_K_M")
 # Name: options of --rtn-quantize, and what products are computed in.
 OURS = {
-    "int4 g32, i8": ("group-size=32 zero=none tied=quantize", "i8"),
-    "int4 g64, i8": ("group-size=64 zero=none tied=quantize", "i8"),
+    "int4 g32, i8": ("group-size=32 zero=none tied=quantize calibration=none", "i8"),
+    "int4 g64, i8": ("group-size=64 zero=none tied=quantize calibration=none", "i8"),
 }
 GGUF = """
 import importlib.util, pathlib
