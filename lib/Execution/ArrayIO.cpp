@@ -1,4 +1,4 @@
-//===- ArrayIO.cpp - Arrays made up and printed ---------------------------===//
+//===- ArrayIO.cpp - Arrays of a tensor type, made and printed ------------===//
 //
 // Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
@@ -14,6 +14,90 @@
 
 using namespace mlir;
 using namespace quantopt;
+
+bool execution::elementMatches(Type element, DType dtype) {
+  switch (dtype) {
+  case DType::Bool:
+    return element.isInteger(1);
+  case DType::U8:
+  case DType::I8:
+    return element.isInteger(8);
+  case DType::U16:
+  case DType::I16:
+    return element.isInteger(16);
+  case DType::U32:
+  case DType::I32:
+    return element.isInteger(32);
+  case DType::U64:
+  case DType::I64:
+    return element.isInteger(64);
+  case DType::F16:
+    return element.isF16();
+  case DType::BF16:
+    return element.isBF16();
+  case DType::F32:
+    return element.isF32();
+  case DType::F64:
+    return element.isF64();
+  default:
+    return false;
+  }
+}
+
+std::optional<DType> execution::dtypeOf(Type element) {
+  for (DType dtype :
+       {DType::Bool, DType::I8, DType::I16, DType::I32, DType::I64, DType::F16,
+        DType::BF16, DType::F32, DType::F64})
+    if (elementMatches(element, dtype))
+      return dtype;
+  return std::nullopt;
+}
+
+std::vector<int64_t> execution::readIntegers(const HostArray &array) {
+  std::vector<int64_t> values(array.size());
+  auto copy = [&](auto *data) {
+    std::copy_n(data, values.size(), values.data());
+  };
+  switch (array.dtype) {
+  case DType::U8:
+    copy(array.as<uint8_t>());
+    break;
+  case DType::I8:
+    copy(array.as<int8_t>());
+    break;
+  case DType::U16:
+    copy(array.as<uint16_t>());
+    break;
+  case DType::I16:
+    copy(array.as<int16_t>());
+    break;
+  case DType::U32:
+    copy(array.as<uint32_t>());
+    break;
+  case DType::I32:
+    copy(array.as<int32_t>());
+    break;
+  case DType::U64:
+    copy(array.as<uint64_t>());
+    break;
+  case DType::I64:
+    copy(array.as<int64_t>());
+    break;
+  default:
+    return {};
+  }
+  return values;
+}
+
+std::optional<HostArray> execution::makeZeros(RankedTensorType type) {
+  std::byte *data = nullptr;
+  HostArray array = HostArray::allocate(*dtypeOf(type.getElementType()),
+                                        type.getShape().vec(), data);
+  if (!data)
+    return std::nullopt;
+  std::fill_n(data, array.sizeInBytes(), std::byte(0));
+  return array;
+}
 
 HostArray execution::makeUp(RankedTensorType type, std::mt19937 &random) {
   std::vector<int64_t> shape(type.getShape());

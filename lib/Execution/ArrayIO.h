@@ -1,4 +1,4 @@
-//===- ArrayIO.h - Arrays made up and printed -------------------*- C++ -*-===//
+//===- ArrayIO.h - Arrays of a tensor type, made and printed ----*- C++ -*-===//
 //
 // Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
@@ -15,6 +15,19 @@
 #include <random>
 
 namespace quantopt::execution {
+
+/// How an array's element type is spelled in MLIR; arrays do not say more.
+bool elementMatches(mlir::Type element, DType dtype);
+
+/// The type of an array of such elements, if there is one.
+std::optional<DType> dtypeOf(mlir::Type element);
+
+/// The elements as 64-bit integers; empty if the array holds something else.
+std::vector<int64_t> readIntegers(const HostArray &array);
+
+/// An array of zeros for `type`, of static shape and a type that dtypeOf()
+/// knows; nothing if there is no memory.
+std::optional<HostArray> makeZeros(mlir::RankedTensorType type);
 
 /// An array that `type`, of static shape, allows: floats like a normal
 /// distribution's, integers from 0 to 15. The same for the same seed

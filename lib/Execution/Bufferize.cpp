@@ -111,6 +111,45 @@ void execution::registerHostInterfaces(DialectRegistry &registry) {
   });
 }
 
+/// Asks for each result that is the next value of an argument to be written to
+/// the argument's buffer.
+static void writeInPlace(Compilation &compilation) {
+  func::FuncOp entry = compilation.entry;
+  Operation *end = entry.getBody().front().getTerminator();
+  OpBuilder builder(end);
+  // What else an argument is returned for is its value before it is written.
+  for (OpOperand &result : end->getOpOperands()) {
+    bool isLost = llvm::any_of(compilation.inPlace, [&](InPlaceArgument it) {
+      return result.get() == entry.getArgument(it.argument) &&
+             result.getOperandNumber() != it.result;
+    });
+    if (isLost)
+      result.set(
+          AllocTensorOp::create(builder, end->getLoc(),
+                                cast<RankedTensorType>(result.get().getType()),
+                                ValueRange(), /*copy=*/result.get()));
+  }
+  for (InPlaceArgument updated : compilation.inPlace) {
+    OpOperand &result = end->getOpOperand(updated.result);
+    BlockArgument argument = entry.getArgument(updated.argument);
+    if (result.get() != argument)
+      result.set(MaterializeInDestinationOp::create(builder, end->getLoc(),
+                                                    argument.getType(),
+                                                    result.get(), argument)
+                     ->getResult(0));
+  }
+}
+
+/// Such results are with the caller already.
+static void dropInPlaceResults(Compilation &compilation) {
+  func::FuncOp entry = compilation.entry;
+  llvm::BitVector dropped(entry.getNumResults());
+  for (InPlaceArgument updated : compilation.inPlace)
+    dropped.set(updated.result);
+  entry.getBody().front().getTerminator()->eraseOperands(dropped);
+  (void)entry.eraseResults(dropped);
+}
+
 LogicalResult execution::bufferize(Compilation &compilation) {
   HostFunctions functions(compilation.module);
   Builder builder(compilation.module.getContext());
@@ -126,6 +165,7 @@ LogicalResult execution::bufferize(Compilation &compilation) {
           {experts.getExperts().vec(), experts.getIds().vec()});
     }
   });
+  writeInPlace(compilation);
   PassManager passes(compilation.module.getContext());
   passes.addPass(createEmptyTensorEliminationPass());
   OneShotBufferizePassOptions options;
@@ -136,5 +176,6 @@ LogicalResult execution::bufferize(Compilation &compilation) {
   passes.addPass(createOneShotBufferizePass(options));
   if (failed(passes.run(compilation.module)))
     return failure();
+  dropInPlaceResults(compilation);
   return cleanUp(compilation.module);
 }

@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "ArrayIO.h"
 #include "Device/DeviceProgram.h"
 #include "Device/DeviceStages.h"
 #include "RuntimeCalls.h"
@@ -26,6 +27,7 @@ struct CompiledModule::State {
   Location location;
   std::string entryName;
   SmallVector<RankedTensorType> inputs, results;
+  SmallVector<InPlaceArgument> inPlace;
   std::unique_ptr<ExecutionEngine> engine;
   void (*function)(void **) = nullptr;
   std::unique_ptr<DeviceProgram> program; // null: this host
@@ -43,6 +45,9 @@ ArrayRef<RankedTensorType> CompiledModule::inputTypes() const {
 ArrayRef<RankedTensorType> CompiledModule::resultTypes() const {
   return state->results;
 }
+ArrayRef<InPlaceArgument> CompiledModule::inPlaceArguments() const {
+  return state->inPlace;
+}
 LinearHandler &CompiledModule::ownWeights() {
   return state->compilation.weights;
 }
@@ -55,45 +60,6 @@ unsigned CompiledModule::numKernels() const {
 }
 unsigned CompiledModule::numKernelCalls() const {
   return state->compilation.numKernelCalls;
-}
-
-/// How an array's element type is spelled in MLIR; arrays do not say more.
-static bool elementMatches(Type element, DType dtype) {
-  switch (dtype) {
-  case DType::Bool:
-    return element.isInteger(1);
-  case DType::U8:
-  case DType::I8:
-    return element.isInteger(8);
-  case DType::U16:
-  case DType::I16:
-    return element.isInteger(16);
-  case DType::U32:
-  case DType::I32:
-    return element.isInteger(32);
-  case DType::U64:
-  case DType::I64:
-    return element.isInteger(64);
-  case DType::F16:
-    return element.isF16();
-  case DType::BF16:
-    return element.isBF16();
-  case DType::F32:
-    return element.isF32();
-  case DType::F64:
-    return element.isF64();
-  default:
-    return false;
-  }
-}
-
-static std::optional<DType> dtypeOf(Type element) {
-  for (DType dtype :
-       {DType::Bool, DType::I8, DType::I16, DType::I32, DType::I64, DType::F16,
-        DType::BF16, DType::F32, DType::F64})
-    if (elementMatches(element, dtype))
-      return dtype;
-  return std::nullopt;
 }
 
 /// LLVM IR, optimised for this processor, in memory.
@@ -202,6 +168,9 @@ CompiledModule::compile(ModuleOp original, StringRef entry,
     state->inputs.push_back(cast<RankedTensorType>(type));
   for (Type type : compilation.entry.getResultTypes())
     state->results.push_back(cast<RankedTensorType>(type));
+  state->inPlace = compilation.inPlace;
+  if (compilation.onDevice()) // whose buffers are its own
+    compilation.inPlace.clear();
   if (failed(stage("linears", lowerLinears)) ||
       failed(stage("checks", lowerChecks)) ||
       failed(stage("constants", moveConstantsOut)) ||
@@ -288,45 +257,56 @@ static LogicalResult runOnDevice(CompiledModule::State &s,
   return reportFailedCheck(s, *failedCheck);
 }
 
-LogicalResult CompiledModule::run(ArrayRef<HostArray> inputs,
-                                  SmallVectorImpl<HostArray> &results,
-                                  LinearHandler *handler) {
-  State &s = *state;
-  results.clear();
-  if (inputs.size() != s.inputs.size())
-    return emitError(s.location, "'")
-           << s.entryName << "' takes " << s.inputs.size() << " inputs, but "
-           << inputs.size() << " were given";
-  SmallVector<SmallVector<int64_t>> descriptors;
-  for (auto [index, input, type] : llvm::enumerate(inputs, s.inputs)) {
-    if (!elementMatches(type.getElementType(), input.dtype) ||
-        failed(verifyCompatibleShape(input.shape, type.getShape())))
-      return emitError(s.location, "'")
-             << s.entryName << "' takes " << type << " as input " << index
-             << ", but " << shapeText(input.dtype, input.shape) << " was given";
-    appendDescriptor(descriptors.emplace_back(), input.data, input.shape);
-  }
-  if (s.program)
-    return runOnDevice(s, inputs, results);
-  for (const ExternalConstant &constant : s.compilation.constants)
-    appendDescriptor(descriptors.emplace_back(), constant.data,
-                     constant.type.getShape());
+/// A result that compiled code has stored: a pointer, or a descriptor.
+static HostArray takeResult(RankedTensorType type, bool bare,
+                            const int64_t *word) {
+  HostArray array;
+  array.dtype = *dtypeOf(type.getElementType());
+  const int64_t *shape = bare ? type.getShape().data() : word + 3;
+  array.shape.assign(shape, shape + type.getRank());
+  array.data = reinterpret_cast<const std::byte *>(word[bare ? 0 : 1]);
+  array.owner = std::shared_ptr<const void>(
+      reinterpret_cast<void *>(word[0]),
+      [](const void *block) { poolFree(const_cast<void *>(block)); });
+  return array;
+}
 
+static LogicalResult runOnHost(CompiledModule::State &s,
+                               ArrayRef<HostArray> inputs,
+                               SmallVectorImpl<HostArray> &results,
+                               LinearHandler *handler) {
   // Pointers are the arguments: to the data, or to descriptors of it. The
   // packed interface takes pointers to the arguments.
   bool bare = s.compilation.barePointers;
   size_t resultWords = 0;
-  for (RankedTensorType type : s.results)
-    resultWords += bare ? 1 : 3 + 2 * type.getRank();
+  SmallVector<const HostArray *> updated(s.results.size());
+  for (InPlaceArgument place : s.inPlace)
+    updated[place.result] = &inputs[place.argument];
+  for (auto [type, input] : llvm::zip_equal(s.results, updated))
+    if (!input)
+      resultWords += bare ? 1 : 3 + 2 * type.getRank();
   SmallVector<int64_t> resultStorage(resultWords, 0);
-  SmallVector<void *> pointers;
+  SmallVector<SmallVector<int64_t>, 0> descriptors;
+  SmallVector<const void *> pointers;
+  size_t numArguments = inputs.size() + s.compilation.constants.size();
+  pointers.reserve(numArguments + 1);
+  descriptors.reserve(bare ? 0 : numArguments);
   if (!bare && resultWords)
     pointers.push_back(resultStorage.data());
-  for (auto &descriptor : descriptors)
-    pointers.push_back(bare ? reinterpret_cast<void *>(descriptor[0])
-                            : descriptor.data());
+  auto addArgument = [&](const void *data, ArrayRef<int64_t> shape) {
+    if (!bare) {
+      appendDescriptor(descriptors.emplace_back(), data, shape);
+      data = descriptors.back().data();
+    }
+    pointers.push_back(data);
+  };
+  for (const HostArray &input : inputs)
+    addArgument(input.data, input.shape);
+  for (const ExternalConstant &constant : s.compilation.constants)
+    addArgument(constant.data, constant.type.getShape());
   SmallVector<void *> packed;
-  for (void *&pointer : pointers)
+  packed.reserve(pointers.size() + 1);
+  for (const void *&pointer : pointers)
     packed.push_back(&pointer);
   if (bare && resultWords)
     packed.push_back(resultStorage.data());
@@ -340,26 +320,54 @@ LogicalResult CompiledModule::run(ArrayRef<HostArray> inputs,
   currentRun = outer;
 
   const int64_t *word = resultStorage.data();
-  for (RankedTensorType type : s.results) {
-    HostArray array;
-    array.dtype = *dtypeOf(type.getElementType());
-    const int64_t *shape = bare ? type.getShape().data() : word + 3;
-    array.shape.assign(shape, shape + type.getRank());
-    array.data = reinterpret_cast<const std::byte *>(word[bare ? 0 : 1]);
-    array.owner = std::shared_ptr<const void>(
-        reinterpret_cast<void *>(word[0]),
-        [](const void *block) { poolFree(const_cast<void *>(block)); });
-    results.push_back(std::move(array));
-    word += bare ? 1 : 3 + 2 * type.getRank();
+  for (auto [type, input] : llvm::zip_equal(s.results, updated)) {
+    results.push_back(input ? *input : takeResult(type, bare, word));
+    if (!input)
+      word += bare ? 1 : 3 + 2 * type.getRank();
   }
-  if (!run.linearError.empty()) {
-    results.clear();
+  if (run.linearError.empty() && run.failedChecks.empty())
+    return success();
+  results.clear();
+  if (!run.linearError.empty())
     return emitError(s.location, "run of '")
            << s.entryName << "' failed: " << run.linearError;
+  return reportFailedCheck(s, run.failedChecks[0]);
+}
+
+LogicalResult CompiledModule::runInPlace(ArrayRef<HostArray> inputs,
+                                         SmallVectorImpl<HostArray> &results,
+                                         LinearHandler *handler) {
+  State &s = *state;
+  results.clear();
+  if (inputs.size() != s.inputs.size())
+    return emitError(s.location, "'")
+           << s.entryName << "' takes " << s.inputs.size() << " inputs, but "
+           << inputs.size() << " were given";
+  for (auto [index, input, type] : llvm::enumerate(inputs, s.inputs))
+    if (!elementMatches(type.getElementType(), input.dtype) ||
+        failed(verifyCompatibleShape(input.shape, type.getShape())))
+      return emitError(s.location, "'")
+             << s.entryName << "' takes " << type << " as input " << index
+             << ", but " << shapeText(input.dtype, input.shape) << " was given";
+  return s.program ? runOnDevice(s, inputs, results)
+                   : runOnHost(s, inputs, results, handler);
+}
+
+LogicalResult CompiledModule::run(ArrayRef<HostArray> inputs,
+                                  SmallVectorImpl<HostArray> &results,
+                                  LinearHandler *handler) {
+  // What would be written is copied; a device has copies of everything.
+  SmallVector<HostArray> own(inputs);
+  for (InPlaceArgument updated : state->compilation.inPlace) {
+    if (updated.argument >= own.size())
+      break; // said below
+    HostArray &input = own[updated.argument];
+    std::byte *data = nullptr;
+    HostArray copy = HostArray::allocate(input.dtype, input.shape, data);
+    if (!data)
+      return emitError(state->location, "no memory for a copy of an input");
+    std::copy_n(input.data, input.sizeInBytes(), data);
+    input = std::move(copy);
   }
-  if (!run.failedChecks.empty()) {
-    results.clear();
-    return reportFailedCheck(s, run.failedChecks[0]);
-  }
-  return success();
+  return runInPlace(own, results, handler);
 }

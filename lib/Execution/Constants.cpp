@@ -104,9 +104,14 @@ LogicalResult execution::moveConstantsOut(Compilation &compilation) {
     op.replaceAllUsesWith(argument);
     op.erase();
   }
-  // The caller's arrays are read only too.
+  // The caller's arrays are read only too, but for those it lets be written.
+  auto setWritable = [&](unsigned argument, bool writable) {
+    entry.setArgAttr(argument, "bufferization.writable",
+                     BoolAttr::get(entry.getContext(), writable));
+  };
   for (unsigned i = 0; i < entry.getNumArguments(); ++i)
-    entry.setArgAttr(i, "bufferization.writable",
-                     BoolAttr::get(entry.getContext(), false));
+    setWritable(i, false);
+  for (InPlaceArgument updated : compilation.inPlace)
+    setWritable(updated.argument, true);
   return success();
 }

@@ -92,12 +92,12 @@ private:
     return elements <= maxJoinedElements;
   }
 
-  /// A view whose place is only known at run time moves too: kernels on a
-  /// device get buffers that a pointer describes.
-  bool movesAlong(Operation *source) {
+  /// A view whose place is only known at run time moves too: kernels get
+  /// buffers that a pointer describes, where sizes are static.
+  static bool movesAlong(Operation *source) {
     if (source->hasTrait<OpTrait::ConstantLike>())
       return true;
-    if (!compilation.onDevice() || !isa<ViewLikeOpInterface>(source))
+    if (!isa<ViewLikeOpInterface>(source))
       return false;
     auto type = dyn_cast<MemRefType>(source->getResult(0).getType());
     int64_t offset;

@@ -6,6 +6,9 @@
 //===----------------------------------------------------------------------===//
 
 #include "quantopt/Execution/Perplexity.h"
+
+#include "ArrayIO.h"
+
 #include "quantopt/Runtime/LogSoftmax.h"
 
 #include "mlir/IR/Diagnostics.h"
@@ -18,43 +21,6 @@ using namespace quantopt;
 double Perplexity::perplexity() const { return std::exp(meanLoss()); }
 double Perplexity::otherPerplexity() const {
   return std::exp(otherNegativeLogLikelihood / predictions);
-}
-
-/// The tokens as 64-bit integers; empty if the array holds something else.
-static std::vector<int64_t> readIntegers(const HostArray &array) {
-  std::vector<int64_t> values(array.size());
-  auto copy = [&](auto *data) {
-    std::copy_n(data, values.size(), values.data());
-  };
-  switch (array.dtype) {
-  case DType::U8:
-    copy(array.as<uint8_t>());
-    break;
-  case DType::I8:
-    copy(array.as<int8_t>());
-    break;
-  case DType::U16:
-    copy(array.as<uint16_t>());
-    break;
-  case DType::I16:
-    copy(array.as<int16_t>());
-    break;
-  case DType::U32:
-    copy(array.as<uint32_t>());
-    break;
-  case DType::I32:
-    copy(array.as<int32_t>());
-    break;
-  case DType::U64:
-    copy(array.as<uint64_t>());
-    break;
-  case DType::I64:
-    copy(array.as<int64_t>());
-    break;
-  default:
-    return {};
-  }
-  return values;
 }
 
 namespace {
@@ -151,7 +117,7 @@ FailureOr<Perplexity> quantopt::measurePerplexity(
   }
   if (length < 2)
     return emitError(location, "a window of one token predicts nothing");
-  std::vector<int64_t> values = readIntegers(tokens);
+  std::vector<int64_t> values = execution::readIntegers(tokens);
   bool flat = tokens.shape.size() == 1;
   if (values.empty() || tokens.shape.size() > 2 ||
       (!flat && tokens.shape[1] != length) || int64_t(values.size()) < length)

@@ -78,6 +78,10 @@ LogicalResult execution::prepareModule(Compilation &compilation,
     return entry.emitError("cannot be run: it has no body");
   if (failed(checkSignature(entry, compilation.onDevice())))
     return failure();
+  FailureOr<SmallVector<InPlaceArgument>> inPlace = inPlaceArguments(entry);
+  if (failed(inPlace))
+    return failure();
+  compilation.inPlace = std::move(*inPlace);
   compilation.entry = entry;
   entry.setPublic();
 

@@ -49,7 +49,8 @@ struct RuntimeCheck {
 struct Compilation {
   mlir::ModuleOp module;
   mlir::func::FuncOp entry;
-  std::vector<ExternalConstant> constants;  // extra arguments of the entry
+  llvm::SmallVector<InPlaceArgument> inPlace; // that the host writes
+  std::vector<ExternalConstant> constants;    // extra arguments of the entry
   std::vector<std::shared_ptr<void>> owned; // copies that constants point into
   std::vector<RuntimeCheck> checks;
   std::vector<ExpertCalls> expertCalls;

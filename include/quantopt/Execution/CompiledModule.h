@@ -17,6 +17,7 @@
 
 #include "quantopt/Codegen/CPU/LinearKernels.h"
 #include "quantopt/Dialect/LowBit/IR/LowBit.h"
+#include "quantopt/Execution/InPlace.h"
 #include "quantopt/Formats/HostArray.h"
 #include "quantopt/Runtime/Device.h"
 #include "quantopt/Runtime/Matrix.h"
@@ -76,6 +77,9 @@ public:
   llvm::ArrayRef<mlir::RankedTensorType> inputTypes() const;
   llvm::ArrayRef<mlir::RankedTensorType> resultTypes() const;
 
+  /// The arguments that runInPlace() updates, in their order.
+  llvm::ArrayRef<InPlaceArgument> inPlaceArguments() const;
+
   /// Runs the entry once. Several threads may do so at once, with handlers of
   /// their own. Uses omp_get_max_threads() threads; the result does not depend
   /// on how many. Without a handler the module's own weights are used.
@@ -84,6 +88,13 @@ public:
   mlir::LogicalResult run(llvm::ArrayRef<HostArray> inputs,
                           llvm::SmallVectorImpl<HostArray> &results,
                           LinearHandler *handler = nullptr);
+
+  /// The same, except that the arrays of inPlaceArguments() may be written: on
+  /// return `results` holds their next values, on this host in the very memory
+  /// of the inputs. When it fails they hold anything.
+  mlir::LogicalResult runInPlace(llvm::ArrayRef<HostArray> inputs,
+                                 llvm::SmallVectorImpl<HostArray> &results,
+                                 LinearHandler *handler = nullptr);
 
   /// Multiplies with the module's own weights: float ones through the BLAS,
   /// quantized ones a panel of rows at a time, so that the whole float weight
