@@ -5,6 +5,8 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "ConvertedPlanes.h"
+
 #include "quantopt/Dialect/LowBit/IR/LowBit.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -61,6 +63,7 @@ void LowBitDialect::initialize() {
 #define GET_OP_LIST
 #include "quantopt/Dialect/LowBit/IR/LowBitOps.cpp.inc"
       >();
+  addInterfaces<ConvertedPlanes>();
 }
 
 //===----------------------------------------------------------------------===//

@@ -7,6 +7,8 @@
 
 #include "quantopt/Dialect/LowBit/IR/WeightLayout.h"
 
+#include "ConvertedPlanes.h"
+
 #include "quantopt/Dialect/LowBit/IR/BlobData.h"
 #include "quantopt/Dialect/LowBit/IR/PlaneMemory.h"
 
@@ -35,6 +37,13 @@ LogicalResult convertLayout(WeightOp op, Layout layout) {
              << op.getLayer() << "' is used by '" << user->getName()
              << "', but only a weight of lowbit.linear alone can change its "
                 "layout - inline functions first";
+  // Functions that share a weight go on to do so, and so do modules.
+  auto &known = *op->getDialect()->getRegisteredInterface<ConvertedPlanes>();
+  if (auto found = known.find(op.getPlanes(), type, layout)) {
+    op.setPlanesAttr(found->planes);
+    op.getResult().setType(found->type);
+    return success();
+  }
   FailureOr<SmallVector<ArrayRef<char>>> data = op.getPlaneData();
   if (failed(data))
     return failure();
@@ -58,7 +67,9 @@ LogicalResult convertLayout(WeightOp op, Layout layout) {
             : ElementsAttr(createResource(plane.type, key, raw));
     planes.emplace_back(StringAttr::get(context, plane.name), data);
   }
-  op.setPlanesAttr(DictionaryAttr::get(context, planes));
+  auto newPlanes = DictionaryAttr::get(context, planes);
+  known.add(op.getPlanes(), type, layout, {newPlanes, newType});
+  op.setPlanesAttr(newPlanes);
   op.getResult().setType(newType);
   return success();
 }

@@ -25,14 +25,35 @@ namespace quantopt::lowbit {
 
 ConstantReaders::ConstantReaders(ModuleOp module) {
   module.walk([&](arith::ConstantOp constant) {
-    if (isa<ElementsAttr>(constant.getValue()))
-      count[dataIdentity(constant)] += llvm::range_size(constant->getUses());
+    if (!isa<ElementsAttr>(constant.getValue()))
+      return;
+    Readers &known = readers[dataIdentity(constant)];
+    for (Operation *user : constant->getUsers())
+      known[user->getParentOfType<func::FuncOp>()].push_back(user);
   });
 }
 
-bool ConstantReaders::isOwn(LinearOp linear) const {
+const ConstantReaders::Readers *
+ConstantReaders::readersOf(LinearOp linear) const {
   auto constant = linear.getWeight().getDefiningOp<arith::ConstantOp>();
-  return constant && count.lookup(dataIdentity(constant)) == 1;
+  auto it = constant ? readers.find(dataIdentity(constant)) : readers.end();
+  return it == readers.end() ? nullptr : &it->second;
+}
+
+bool ConstantReaders::isOwn(LinearOp linear) const {
+  const Readers *known = readersOf(linear);
+  return known && llvm::all_of(*known, [](const auto &function) {
+           ArrayRef<Operation *> users = function.second;
+           return users.size() == 1 && isa<LinearOp>(users[0]);
+         });
+}
+
+SmallVector<LinearOp> ConstantReaders::elsewhere(LinearOp linear) const {
+  SmallVector<LinearOp> found;
+  for (const auto &[function, users] : *readersOf(linear))
+    if (users[0] != linear)
+      found.push_back(cast<LinearOp>(users[0]));
+  return found;
 }
 
 //===----------------------------------------------------------------------===//
@@ -223,6 +244,23 @@ FailureOr<Fold> findFold(ArrayRef<LinearOp> linears,
     return std::move(search.fold);
   why = std::move(search.why);
   return failure();
+}
+
+bool isSameFold(const Fold &a, const Fold &b) {
+  auto dataOf = [](Value constant) {
+    return dataIdentity(constant.getDefiningOp<arith::ConstantOp>());
+  };
+  return llvm::equal(a.constants, b.constants,
+                     [&](const Fold::Constant &x, const Fold::Constant &y) {
+                       return dataOf(x.use->get()) == dataOf(y.use->get()) &&
+                              x.channels == y.channels && x.shift == y.shift;
+                     }) &&
+         llvm::equal(a.rows, b.rows,
+                     [&](const Fold::Rows &x, const Fold::Rows &y) {
+                       return dataOf(LinearOp(x.linear).getWeight()) ==
+                                  dataOf(LinearOp(y.linear).getWeight()) &&
+                              x.channels == y.channels;
+                     });
 }
 
 std::string Fold::describe() const {

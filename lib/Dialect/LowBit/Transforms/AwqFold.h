@@ -22,17 +22,26 @@
 
 namespace quantopt::lowbit {
 
-/// How often the data of each constant of a module is read.
+/// What reads the data of each constant of a module, by function.
 class ConstantReaders {
 public:
   explicit ConstantReaders(mlir::ModuleOp module);
 
   /// Whether the weight of `linear` is a float constant whose data nothing else
-  /// reads.
+  /// of its function reads, and of other functions one linear each at most.
   bool isOwn(LinearOp linear) const;
 
+  /// Where isOwn() holds: the linears of other functions that read the weight,
+  /// at most one of each function.
+  llvm::SmallVector<LinearOp> elsewhere(LinearOp linear) const;
+
 private:
-  llvm::DenseMap<mlir::Attribute, unsigned> count;
+  using Readers =
+      llvm::MapVector<mlir::Operation *,
+                      llvm::SmallVector<mlir::Operation *, 1>>; // by function
+  const Readers *readersOf(LinearOp linear) const;
+
+  llvm::DenseMap<mlir::Attribute, Readers> readers;
 };
 
 /// Factors for a weight [n, k].
@@ -62,6 +71,16 @@ struct Fold {
   /// The names of all that takes factors, separated by commas.
   std::string describe() const;
 };
+
+/// Whether both give the same factors to the same data, in the same order.
+bool isSameFold(const Fold &a, const Fold &b);
+
+/// Lets `other`, an equal fold of another function, read the constants that
+/// `fold` has changed.
+void followFold(const Fold &fold, const Fold &other);
+
+/// Lets `to` read a constant of its own with the data that `from` reads.
+void followConstant(mlir::OpOperand &from, mlir::OpOperand &to);
 
 /// Finds what can take factors on the channels of the input that `linears`
 /// share, so that they alone see other values. Fails, with the reason in `why`,

@@ -95,6 +95,20 @@ LogicalResult applyFold(const Fold &fold, ArrayRef<float> factors,
   return success();
 }
 
+void followFold(const Fold &fold, const Fold &other) {
+  for (auto [from, to] : llvm::zip_equal(fold.constants, other.constants))
+    followConstant(*from.use, *to.use);
+}
+
+void followConstant(OpOperand &from, OpOperand &to) {
+  auto constant = from.get().getDefiningOp<arith::ConstantOp>();
+  auto old = to.get().getDefiningOp<arith::ConstantOp>();
+  OpBuilder b(old);
+  to.set(arith::ConstantOp::create(b, old.getLoc(), constant.getValue()));
+  if (old->use_empty())
+    old.erase();
+}
+
 LogicalResult applyFactors(LinearOp linear, const WeightFactors &factors) {
   auto constant = linear.getWeight().getDefiningOp<arith::ConstantOp>();
   FailureOr<std::vector<float>> values =

@@ -61,7 +61,7 @@ struct AwqScalePass
     if (failed(planQuantization(module, options)))
       return failure();
     auto entry = module.lookupSymbol<func::FuncOp>(options.entry);
-    mergeEqualOps(entry);
+    mergeEqualOps(module);
     FailureOr<QuantizePlan> plan = planQuantization(module, options);
     FailureOr<std::optional<CalibrationSamples>> samples =
         findSamples(entry, options);

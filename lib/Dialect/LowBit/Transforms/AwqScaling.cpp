@@ -112,10 +112,59 @@ LogicalResult AwqClient::observe(ArrayRef<unsigned> layers,
   return success();
 }
 
-void mergeEqualOps(func::FuncOp entry) {
-  IRRewriter rewriter(entry.getContext());
+void mergeEqualOps(ModuleOp module) {
+  IRRewriter rewriter(module.getContext());
   DominanceInfo dominance;
-  eliminateCommonSubExpressions(rewriter, dominance, entry);
+  for (auto function : module.getOps<func::FuncOp>())
+    eliminateCommonSubExpressions(rewriter, dominance, function);
+}
+
+namespace {
+/// The linears of a group in another function, and where its factors go.
+struct GroupElsewhere {
+  SmallVector<LinearOp> linears;
+  std::optional<Fold> fold;
+};
+} // namespace
+
+/// The group of `linears` in other functions. Fails if one has some of them
+/// only, whose input would have to be scaled for these alone.
+static FailureOr<SmallVector<GroupElsewhere>>
+findElsewhere(ArrayRef<LinearOp> linears, const ConstantReaders &readers) {
+  llvm::MapVector<Operation *, GroupElsewhere> functions;
+  for (LinearOp linear : linears)
+    for (LinearOp other : readers.elsewhere(linear))
+      functions[other->getParentOfType<func::FuncOp>()].linears.push_back(
+          other);
+  SmallVector<GroupElsewhere> found;
+  for (auto &[function, group] : functions) {
+    if (group.linears.size() != linears.size())
+      return failure();
+    found.push_back(std::move(group));
+  }
+  return found;
+}
+
+/// What can take the factors in the entry, and the same in all other functions.
+static FailureOr<Fold> findFolds(ArrayRef<LinearOp> linears,
+                                 MutableArrayRef<GroupElsewhere> others,
+                                 const ConstantReaders &readers,
+                                 std::string &why) {
+  FailureOr<Fold> fold = findFold(linears, readers, why);
+  for (GroupElsewhere &other : others) {
+    if (failed(fold))
+      return failure();
+    FailureOr<Fold> its = findFold(other.linears, readers, why);
+    if (failed(its) || !isSameFold(*fold, *its)) {
+      why = ("in '" +
+             other.linears[0]->getParentOfType<func::FuncOp>().getName() +
+             "': " + (failed(its) ? why : "other constants would take them"))
+                .str();
+      return failure();
+    }
+    other.fold = std::move(*its);
+  }
+  return fold;
 }
 
 /// Folds the scales of `group` into the graph, or drops them; says which in
@@ -131,8 +180,14 @@ static LogicalResult place(const ScaledGroup &group, ArrayRef<LinearOp> linears,
   std::vector<float> inverses;
   for (float scale : scales.scales)
     inverses.push_back(1.0f / scale);
+  FailureOr<SmallVector<GroupElsewhere>> others =
+      findElsewhere(linears, readers);
+  if (failed(others)) {
+    report.placed = "dropped: another function has some of its layers only";
+    return success();
+  }
   std::string why;
-  FailureOr<Fold> fold = findFold(linears, readers, why);
+  FailureOr<Fold> fold = findFolds(linears, *others, readers, why);
   if (failed(fold) && errorRatio > 1 - kLeastGainOfMultiply) {
     report.placed = "dropped: " + why;
     return success();
@@ -141,10 +196,14 @@ static LogicalResult place(const ScaledGroup &group, ArrayRef<LinearOp> linears,
     report.placed = fold->describe();
     if (failed(applyFold(*fold, inverses, weights)))
       return failure();
+    for (const GroupElsewhere &other : *others)
+      followFold(*fold, *other.fold);
   } else {
     report.placed = "an inserted multiplication (" + why + ")";
     report.isMultiply = true;
     insertMultiply(linears, inverses);
+    for (const GroupElsewhere &other : *others)
+      insertMultiply(other.linears, inverses);
   }
   report.alpha = scales.alpha;
   report.usesWeights = scales.usesWeights;
@@ -183,9 +242,14 @@ scaleByAwq(ModuleOp module, const QuantizePlan &plan,
     for (unsigned layer : group.layers)
       notes[layer] = note;
   }
-  for (auto &[linear, factors] : weights)
-    if (failed(applyFactors(cast<LinearOp>(linear), factors)))
+  for (auto &[op, factors] : weights) {
+    auto linear = cast<LinearOp>(op);
+    SmallVector<LinearOp> others = readers.elsewhere(linear);
+    if (failed(applyFactors(linear, factors)))
       return failure();
+    for (LinearOp other : others)
+      followConstant(linear.getWeightMutable(), other.getWeightMutable());
+  }
   return notes;
 }
 

@@ -14,9 +14,9 @@
 
 namespace quantopt::lowbit {
 
-/// Merges equal computations in `entry`, so that linears which read one input
-/// are seen to do so, and removes dead ones.
-void mergeEqualOps(mlir::func::FuncOp entry);
+/// Merges equal computations in each function, so that linears which read one
+/// input are seen to do so, and removes dead ones.
+void mergeEqualOps(mlir::ModuleOp module);
 
 /// Scales the layers of `plan` whose spec asks for it (AWQ), so that `module`
 /// computes the same function and rounding does less harm: searches the scales

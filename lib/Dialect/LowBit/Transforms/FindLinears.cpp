@@ -31,12 +31,14 @@ using namespace quantopt::lowbit;
 //===----------------------------------------------------------------------===//
 
 namespace {
-/// Gives each linear a name that nothing else in the module has.
+/// Gives each linear a name that nothing else in its function has. In functions
+/// that share their weights the same layer has the same name.
 class LayerNames {
 public:
-  explicit LayerNames(ModuleOp module)
-      : aliases(module->getAttrOfType<DictionaryAttr>(kAliasesAttr)) {
-    module.walk([&](LinearOp op) { taken.insert(op.getName()); });
+  explicit LayerNames(func::FuncOp function)
+      : aliases(function->getParentOfType<ModuleOp>()
+                    ->getAttrOfType<DictionaryAttr>(kAliasesAttr)) {
+    function.walk([&](LinearOp op) { taken.insert(op.getName()); });
   }
 
   /// The name for the next linear, whose weight is `constant`; of `experts`
@@ -219,9 +221,9 @@ static void eraseDead(func::FuncOp function) {
 
 FailureOr<FoundLinears> quantopt::lowbit::findLinears(ModuleOp module) {
   FoundLinears found;
-  LayerNames names(module);
   ViewData views;
   for (auto function : module.getOps<func::FuncOp>()) {
+    LayerNames names(function);
     SmallVector<linalg::LinalgOp> contractions;
     function.walk([&](linalg::LinalgOp op) {
       if (isContraction(op))

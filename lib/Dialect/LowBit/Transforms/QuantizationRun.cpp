@@ -199,6 +199,17 @@ static WeightOp createWeight(LinearOp linear, const PackedStorage &storage,
                           b.getDictionaryAttr(planes));
 }
 
+/// Gives a linear of another function a lowbit.weight like `weight`, in front
+/// of it: of its planes there is one copy.
+static void shareWeight(WeightOp weight, LinearOp linear) {
+  auto constant = linear.getWeight().getDefiningOp<arith::ConstantOp>();
+  OpBuilder b(linear);
+  linear.getWeightMutable().assign(
+      cast<WeightOp>(b.clone(*weight.getOperation())).getResult());
+  if (constant->use_empty())
+    constant.erase();
+}
+
 /// Tells MLIR's remark engine (mlir/IR/Remarks.h), if it is on, what `row` says
 /// of `linear`. The remark goes by the layer's name: locations need not differ.
 static void emitRemark(LinearOp linear, const LayerReport &row) {
@@ -245,6 +256,8 @@ LogicalResult QuantizationRun::finish() {
       weights[i] = {};
     }
     linear.getWeightMutable().assign(ops[i].getResult());
+    for (LinearOp other : layer.elsewhere)
+      shareWeight(ops[i], other);
     if (!scaling.empty())
       modelReport.layers[i].awq = scaling[i].report;
     emitRemark(linear, modelReport.layers[i]);

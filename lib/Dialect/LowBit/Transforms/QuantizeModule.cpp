@@ -134,7 +134,7 @@ LogicalResult quantizeModule(ModuleOp module, StringRef method,
   }
   if (scales) {
     // Ops may go away: what was planned before is void.
-    mergeEqualOps(entry);
+    mergeEqualOps(module);
     plan = planQuantization(module, options);
     if (failed(plan))
       return failure();

@@ -35,6 +35,13 @@ public:
   }
 
   void add(LinearOp linear) {
+    if (!isInEntry(linear)) {
+      elsewhere.push_back(linear);
+      return;
+    }
+    auto weight = linear.getWeight().getDefiningOp<arith::ConstantOp>();
+    if (weight)
+      ofEntry.insert(dataIdentity(weight));
     const LayerRule *rule = findRule(linear.getName());
     std::string reason = whyNot(linear, rule);
     if (!reason.empty()) {
@@ -46,10 +53,10 @@ public:
                           linear.getN(),
                           linear.getK(),
                           rule ? rule->spec : options.layer,
-                          std::nullopt};
+                          std::nullopt,
+                          {}};
     layer.spec.scheme = layer.spec.scheme.forRows(layer.k);
-    auto &sharers = leaders[dataIdentity(
-        linear.getWeight().getDefiningOp<arith::ConstantOp>())];
+    auto &sharers = leaders[dataIdentity(weight)];
     auto it = llvm::find_if(sharers, [&](unsigned leader) {
       return plan.layers[leader].spec == layer.spec;
     });
@@ -58,6 +65,34 @@ public:
     else
       layer.leader = *it;
     plan.layers.push_back(std::move(layer));
+  }
+
+  /// Lets the linears of other functions follow those of the entry; called once
+  /// these are known.
+  void addElsewhere() {
+    for (LinearOp linear : elsewhere) {
+      auto weight = linear.getWeight().getDefiningOp<arith::ConstantOp>();
+      if (!weight || !ofEntry.contains(dataIdentity(weight))) {
+        plan.skipped.push_back(
+            {linear.getName().str(),
+             linear.isQuantized()
+                 ? "already quantized"
+                 : llvm::formatv("not in the entry function '{0}' (option "
+                                 "entry)",
+                                 options.entry)
+                       .str()});
+        continue;
+      }
+      // What is done with layers of one weight may differ: then names decide.
+      ArrayRef<unsigned> candidates = leaders[dataIdentity(weight)];
+      auto sameName = llvm::find_if(candidates, [&](unsigned layer) {
+        return plan.layers[layer].name == linear.getName();
+      });
+      if (sameName != candidates.end())
+        plan.layers[*sameName].elsewhere.push_back(linear);
+      else if (!candidates.empty())
+        plan.layers[candidates.front()].elsewhere.push_back(linear);
+    }
   }
 
   /// A pattern of the recipe that matches no layer is likely a slip.
@@ -72,6 +107,10 @@ public:
   QuantizePlan plan;
 
 private:
+  bool isInEntry(LinearOp linear) const {
+    return linear->getParentOfType<func::FuncOp>().getName() == options.entry;
+  }
+
   /// The first rule of the recipe that matches `name`, or null.
   const LayerRule *findRule(StringRef name) {
     const LayerRule *first = nullptr;
@@ -90,9 +129,6 @@ private:
     auto constant = linear.getWeight().getDefiningOp<arith::ConstantOp>();
     if (!constant)
       return "its weight is not a constant";
-    if (linear->getParentOfType<func::FuncOp>().getName() != options.entry)
-      return llvm::formatv("not in the entry function '{0}' (option entry)",
-                           options.entry);
     auto matches = [&](const llvm::Regex &pattern) {
       return pattern.match(linear.getName());
     };
@@ -117,6 +153,8 @@ private:
   DenseMap<Attribute, Operation *> usedElsewhere;
   /// Per weight the first layer of each spec.
   DenseMap<Attribute, SmallVector<unsigned, 1>> leaders;
+  DenseSet<Attribute> ofEntry; // weights of its linears
+  SmallVector<LinearOp> elsewhere;
 };
 } // namespace
 
@@ -147,6 +185,7 @@ FailureOr<QuantizePlan> planQuantization(ModuleOp module,
       planner.plan.skipped.push_back(
           {contractionName(op, refused++), reason.getValue().str()});
   });
+  planner.addElsewhere();
   planner.warnOfUnmatched();
   if (!planner.plan.layers.empty())
     return std::move(planner.plan);

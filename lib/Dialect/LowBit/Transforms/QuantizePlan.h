@@ -26,6 +26,9 @@ struct PlannedLayer {
   /// Index of the layer whose weight this one shares; that one is quantized
   /// once for both. Its spec is the same.
   std::optional<unsigned> leader;
+  /// Linears of other functions that read the same weight, and get what is made
+  /// of it: `prefill` and `decode` beside the `main` that samples run through.
+  llvm::SmallVector<LinearOp> elsewhere;
 };
 
 struct QuantizePlan {
