@@ -8,6 +8,7 @@
 #include "quantopt/Execution/RunMain.h"
 
 #include "ArrayIO.h"
+#include "RunGenerate.h"
 
 #include "quantopt/Execution/CompiledModule.h"
 #include "quantopt/Execution/Perplexity.h"
@@ -27,6 +28,7 @@
 #include "llvm/Support/WithColor.h"
 
 #include <chrono>
+#include <cmath>
 #include <omp.h>
 #include <random>
 #include <sys/resource.h>
@@ -93,6 +95,32 @@ struct Options {
   cl::opt<std::string> against{
       "against", cl::desc("second model that the first is compared with"),
       cl::value_desc("model"), cl::cat(category)};
+  cl::opt<std::string> generate{
+      "generate",
+      cl::desc("continue prompts: numbers separated by commas, prompts by "
+               "semicolons, or an .npy file; prints a token a line"),
+      cl::value_desc("tokens"), cl::cat(category)};
+  cl::opt<int64_t> maxTokens{"max-tokens", cl::init(128),
+                             cl::desc("new tokens of a prompt (128)"),
+                             cl::cat(category)};
+  cl::opt<double> temperature{
+      "temperature", cl::init(0),
+      cl::desc("tokens are drawn at this temperature; 0: the most likely one"),
+      cl::cat(category)};
+  cl::opt<int64_t> topK{
+      "top-k", cl::init(0),
+      cl::desc("draw from the so many most likely tokens (0: all)"),
+      cl::cat(category)};
+  cl::opt<double> topP{
+      "top-p", cl::init(1),
+      cl::desc("draw from the most likely tokens that together have this "
+               "probability (1: all)"),
+      cl::cat(category)};
+  cl::opt<uint64_t> seed{"seed", cl::init(0),
+                         cl::desc("of the draws: prompt i has seed + i"),
+                         cl::cat(category)};
+  cl::list<int64_t> stop{"stop", cl::CommaSeparated,
+                         cl::desc("tokens that end a text"), cl::cat(category)};
   cl::opt<std::string> json{"json", cl::desc("write what was measured here"),
                             cl::value_desc("file"), cl::cat(category)};
   cl::opt<bool> time{"time", cl::desc("print times and memory"),
@@ -136,7 +164,7 @@ struct Program {
   std::shared_ptr<Device> device;
   MLIRContext context;
   OwningOpRef<ModuleOp> module;
-  std::unique_ptr<CompiledModule> compiled;
+  std::vector<std::unique_ptr<CompiledModule>> compiled; // by entry
   double compileSeconds = 0;
 };
 
@@ -169,7 +197,9 @@ static std::shared_ptr<Device> openDevice(const Options &options,
   return nullptr;
 }
 
+/// Reads the module at `path` and compiles `entries`, which share its weights.
 static std::unique_ptr<Program> load(const Options &options, StringRef path,
+                                     ArrayRef<StringRef> entries,
                                      std::shared_ptr<Device> device) {
   auto program = std::make_unique<Program>();
   program->context.appendDialectRegistry(makeRegistry());
@@ -199,11 +229,18 @@ static std::unique_ptr<Program> load(const Options &options, StringRef path,
       if (stage == options.printAfter)
         module.print(llvm::outs(), OpPrintingFlags().elideLargeElementsAttrs());
     };
-  auto compiled =
-      CompiledModule::compile(*program->module, options.entry, compileOptions);
-  if (failed(compiled))
-    return nullptr;
-  program->compiled = std::move(*compiled);
+  for (StringRef entry : entries) {
+    if (!options.generate.empty() && !program->module->lookupSymbol(entry)) {
+      fail(path + " has no function '" + entry +
+           "' - import the model with --generate");
+      return nullptr;
+    }
+    auto compiled =
+        CompiledModule::compile(*program->module, entry, compileOptions);
+    if (failed(compiled))
+      return nullptr;
+    program->compiled.push_back(std::move(*compiled));
+  }
   program->compileSeconds = wallSeconds() - begin;
   return program;
 }
@@ -238,7 +275,7 @@ static int writeReport(const Options &options, llvm::json::Object report) {
 }
 
 static int runOnce(const Options &options, Program &program) {
-  CompiledModule &compiled = *program.compiled;
+  CompiledModule &compiled = *program.compiled[0];
   ArrayRef<RankedTensorType> types = compiled.inputTypes();
   std::vector<HostArray> inputs;
   if (options.randomInput >= 0) {
@@ -312,14 +349,15 @@ static int runPerplexity(const Options &options, Program &program) {
     return fail(llvm::toString(tokens.takeError()));
   std::unique_ptr<Program> other;
   if (!options.against.empty() &&
-      !(other = load(options, options.against, program.device)))
+      !(other = load(options, options.against,
+                     StringRef(options.entry.getValue()), program.device)))
     return EXIT_FAILURE;
   std::optional<int64_t> windows;
   if (options.windows >= 0)
     windows = options.windows;
   double wallBegin = wallSeconds(), cpuBegin = cpuSeconds();
   auto sums = measurePerplexity(
-      *program.compiled, other ? other->compiled.get() : nullptr, *tokens,
+      *program.compiled[0], other ? other->compiled[0].get() : nullptr, *tokens,
       windows, UnknownLoc::get(&program.context));
   if (failed(sums))
     return EXIT_FAILURE;
@@ -353,6 +391,39 @@ static int runPerplexity(const Options &options, Program &program) {
   return writeReport(options, std::move(report));
 }
 
+/// What is wrong with the options of --generate; empty if nothing is.
+static std::string whyNotGenerate(const Options &options) {
+  if (!options.perplexity.empty())
+    return "--generate and --perplexity are two things: give one";
+  if (options.maxTokens < 1)
+    return "--max-tokens must be at least 1";
+  if (!(options.temperature >= 0 && std::isfinite(options.temperature)))
+    return "--temperature must be 0 or more";
+  if (options.topK < 0)
+    return "--top-k must be 0 or more";
+  if (!(options.topP > 0 && options.topP <= 1))
+    return "--top-p must be above 0 and at most 1";
+  return "";
+}
+
+static int generateTexts(const Options &options, Program &program,
+                         ArrayRef<std::vector<int64_t>> prompts) {
+  GenerateOptions generate;
+  generate.sampling = {options.temperature, options.topK, options.topP,
+                       options.seed};
+  generate.maxTokens = options.maxTokens;
+  generate.stop.assign(options.stop.begin(), options.stop.end());
+  double wallBegin = wallSeconds(), cpuBegin = cpuSeconds();
+  FailureOr<llvm::json::Object> report = execution::runGenerate(
+      *program.compiled[0], *program.compiled[1], prompts, generate,
+      UnknownLoc::get(&program.context));
+  if (failed(report))
+    return EXIT_FAILURE;
+  addTimes(options, *report, program.compileSeconds, wallSeconds() - wallBegin,
+           cpuSeconds() - cpuBegin);
+  return writeReport(options, std::move(*report));
+}
+
 int quantopt::quantRunMain(int argc, char **argv) {
   llvm::InitLLVM init(argc, argv);
   // The shared library registers hundreds of options, `threads` among them.
@@ -363,13 +434,26 @@ int quantopt::quantRunMain(int argc, char **argv) {
       argc, argv, "quant-run: compile a model for this host and run it\n");
   if (!options.against.empty() && options.perplexity.empty())
     return fail("--against needs --perplexity");
+  std::vector<std::vector<int64_t>> prompts;
+  SmallVector<StringRef> entries = {StringRef(options.entry)};
+  if (!options.generate.empty()) {
+    std::string wrong = whyNotGenerate(options);
+    if (!wrong.empty())
+      return fail(wrong);
+    auto read = execution::readPrompts(options.generate);
+    if (!read)
+      return fail(llvm::toString(read.takeError()));
+    prompts = std::move(*read);
+    entries = {"prefill", "decode"};
+  }
   if (options.threads > 0)
     omp_set_num_threads(options.threads);
   std::string error;
   std::shared_ptr<Device> device = openDevice(options, error);
   if (!error.empty())
     return fail(error);
-  std::unique_ptr<Program> program = load(options, options.model, device);
+  std::unique_ptr<Program> program =
+      load(options, options.model, entries, device);
   if (!program)
     return EXIT_FAILURE;
   // Failures of a run are diagnostics too, after the parser's handler is gone.
@@ -377,6 +461,8 @@ int quantopt::quantRunMain(int argc, char **argv) {
       &program->context, [](Diagnostic &diagnostic) {
         llvm::WithColor::error(llvm::errs(), "quant-run") << diagnostic << "\n";
       });
+  if (!prompts.empty())
+    return generateTexts(options, *program, prompts);
   return options.perplexity.empty() ? runOnce(options, *program)
                                     : runPerplexity(options, *program);
 }

@@ -10,8 +10,8 @@
 
 namespace quantopt {
 
-/// Parses the command line and runs a module on arrays, or measures its
-/// perplexity. Returns the exit code of the process.
+/// Parses the command line and runs a module on arrays, measures its perplexity
+/// or lets it continue prompts. Returns the exit code of the process.
 int quantRunMain(int argc, char **argv);
 
 } // namespace quantopt
