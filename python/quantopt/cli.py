@@ -1,6 +1,6 @@
 # Part of quant-opt, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""The command line: python -m quantopt import|tokenize ..."""
+"""The command line: python -m quantopt import|tokenize|generate ..."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import __version__
+from . import __version__, tools
 from ._files import replacing
 from ._progress import note, step
 from .tools import ToolFailed, ToolNotFound
@@ -92,6 +92,23 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--dtype", choices=("f32", "f16", "bf16"), default="f32", help="of weights and activations"
     )
+    command.add_argument(
+        "--generate",
+        action="store_true",
+        help="write the functions that quant-run --generate needs as well",
+    )
+    command.add_argument(
+        "--cache-length", type=_positive, default=1024, help="tokens in all (default: 1024)"
+    )
+    command.add_argument(
+        "--prefill-length",
+        type=_positive,
+        default=64,
+        help="tokens of a prompt that are read at once (default: 64)",
+    )
+    command.add_argument(
+        "--batch", type=_positive, default=1, help="sequences that are written at once (default: 1)"
+    )
     command.set_defaults(run=_import)
 
     command = commands.add_parser(
@@ -101,6 +118,41 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("-o", "--output", type=Path, required=True, help="the .npy file to write")
     command.add_argument("--windows", type=_positive, default=40, help="how many (default: 40)")
     command.set_defaults(run=_tokenize)
+
+    command = commands.add_parser(
+        "generate", help="continue texts with a model that was imported with --generate"
+    )
+    command.add_argument("module", type=Path, help="the .mlirbc file, quantized or not")
+    command.add_argument(
+        "--tokenizer",
+        required=True,
+        metavar="MODEL",
+        help="where the tokenizer is: what `import` was given",
+    )
+    command.add_argument(
+        "--prompt", action="append", required=True, help="a text to continue; may be repeated"
+    )
+    command.add_argument(
+        "--max-tokens", type=_positive, default=128, help="new tokens of each text (default: 128)"
+    )
+    command.add_argument(
+        "--temperature", type=float, default=0, help="0, the default: always the likeliest token"
+    )
+    command.add_argument("--top-k", type=int, default=0, help="draw from the k likeliest (0: all)")
+    command.add_argument(
+        "--top-p", type=float, default=1, help="draw from the likeliest of this sum (1: all)"
+    )
+    command.add_argument("--seed", type=int, default=0, help="of the draws (default: 0)")
+    command.add_argument(
+        "--compute",
+        choices=("f32", "bf16", "i8"),
+        default="f32",
+        help="what quantized layers multiply in (default: f32)",
+    )
+    command.add_argument(
+        "--ignore-end", action="store_true", help="go on after the tokenizer's end of text"
+    )
+    command.set_defaults(run=_generate)
     return parser
 
 
@@ -126,7 +178,14 @@ def _import(options: argparse.Namespace) -> None:
         )
     wrapped = models.CausalLM(model, options.seq_len)
     example = torch.zeros(1, options.seq_len, dtype=torch.int64)
-    from_torch(wrapped, example, tokens, options.output, rename=wrapped.checkpoint_name)
+    more = []
+    if options.generate:
+        from . import generation
+
+        more = generation.functions(
+            model, options.cache_length, options.prefill_length, options.batch
+        )
+    from_torch(wrapped, example, tokens, options.output, rename=wrapped.checkpoint_name, more=more)
 
 
 def _read_tokens(options: argparse.Namespace) -> np.ndarray:
@@ -170,3 +229,37 @@ def _tokenize(options: argparse.Namespace) -> None:
     with replacing(options.output) as stream:
         np.save(stream, tokens)
     note(f"wrote {options.output}: {tokens.shape[0]} windows of {tokens.shape[1]} tokens")
+
+
+def _generate(options: argparse.Namespace) -> None:
+    if not options.module.is_file():
+        raise UsageError(f"{options.module}: no such file")
+    from . import models, text
+
+    tokenizer = models.load_tokenizer(models.resolve(options.tokenizer))
+    prompts = [tokenizer(prompt)["input_ids"] for prompt in options.prompt]
+    arguments = [options.module, f"--max-tokens={options.max_tokens}"]
+    arguments += [f"--temperature={options.temperature}", f"--seed={options.seed}"]
+    arguments += [f"--compute={options.compute}"]
+    arguments += [f"--top-k={options.top_k}", f"--top-p={options.top_p}"]
+    arguments += ["--generate=" + ";".join(",".join(map(str, prompt)) for prompt in prompts)]
+    end = tokenizer.eos_token_id
+    if end is not None and not options.ignore_end:
+        arguments.append(f"--stop={end}")
+    texts = [text.Streamed(tokenizer, prompt) for prompt in prompts]
+    # Texts that grow together are shown when they are whole.
+    streaming = len(texts) == 1
+    if streaming:
+        print(options.prompt[0], end="", flush=True)
+    with tools.lines("quant-run", arguments) as lines:
+        for line in lines:
+            number, token = ("0", line) if streaming else line.split()
+            new = texts[int(number)].add(int(token))
+            if streaming:
+                print(new, end="", flush=True)
+    if streaming:
+        print(texts[0].rest())
+        return
+    for number, (prompt, grown) in enumerate(zip(options.prompt, texts)):
+        grown.rest()
+        print(f"--- {number}\n{prompt}{grown.text}")

@@ -16,7 +16,7 @@ from . import _safetensors, tools
 from ._files import replacing
 from ._progress import note, step
 from .calibration import Calibration, stack
-from .importer import Imported, import_model
+from .importer import Function, Imported, import_functions
 
 TOOL = "quant-opt"
 
@@ -28,6 +28,7 @@ def from_torch(
     output: str | os.PathLike[str] = "model.mlirbc",
     func_name: str = "main",
     rename: Callable[[str], str] | None = None,
+    more: Sequence[Function] = (),
 ) -> Path:
     """Writes `model` to `output`, an MLIR bytecode file for quant-opt, and returns its path.
 
@@ -35,7 +36,8 @@ def from_torch(
     type. Weights keep their type and are named after the parameters and
     buffers, which `rename` may change. `calibration` samples travel in the
     file (see quantopt.calibration.stack for their forms), so that
-    `quant-opt --gptq-quantize output` needs nothing else.
+    `quant-opt --gptq-quantize output` needs nothing else. The functions `more`
+    stand beside it and share its weights.
 
     The arguments are checked before the work begins, and `output` appears whole or not at all.
     """
@@ -60,7 +62,7 @@ def from_torch(
     tools.find(TOOL)
 
     with _evaluating(model):
-        imported = import_model(model, inputs, func_name, rename)
+        imported = import_functions([Function(func_name, model, inputs), *more], rename)
     # Beside the output: what goes there is as large as what lies here.
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".quantopt-") as folder:
         result = Path(folder) / "out.mlirbc"

@@ -10,8 +10,8 @@ elided, and the weights as tensors under the same names.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from .decompositions import decomposition_table
 from .experts import exportable_experts
 
 ALIASES_ATTRIBUTE = "lowbit.aliases"
+IN_PLACE_ATTRIBUTE = "lowbit.in_place"
 
 # torch type: (name in MLIR, name in safetensors, numpy type of the same bits)
 _TYPES = {
@@ -45,6 +46,19 @@ _TYPES = {
 
 class ImportFailed(RuntimeError):
     """The model could not be brought to linalg-on-tensors."""
+
+
+@dataclass
+class Function:
+    """A function of a module: what it computes, for inputs of which shapes and types.
+
+    `in_place` gives, for arguments that are updated, the result that is their next value.
+    """
+
+    name: str
+    model: torch.nn.Module
+    inputs: Sequence[torch.Tensor]
+    in_place: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -73,32 +87,40 @@ def import_model(
     func_name: str = "main",
     rename: Callable[[str], str] | None = None,
 ) -> Imported:
-    """Exports `model` for the shapes of `example_inputs` and lowers it.
+    """Exports `model` for the shapes of `example_inputs` and lowers it; see import_functions."""
+    return import_functions([Function(func_name, model, example_inputs)], rename)
 
-    Resources take the names of the model's parameters and buffers, after
+
+def import_functions(
+    functions: Sequence[Function], rename: Callable[[str], str] | None = None
+) -> Imported:
+    """Exports each of `functions` and lowers them to one module, where they share their weights.
+
+    Resources take the names of the models' parameters and buffers, after
     `rename` where one is given. Parameters that share their memory appear
     once; the other names are returned as aliases and recorded on the module.
     """
     rename = rename or (lambda name: name)
-    names, aliases = _names_by_storage(model, rename)
-
-    with step("exporting the model with torch.export"):
-        with torch.no_grad(), exportable_experts(model), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            program = torch.export.export(model, tuple(example_inputs), strict=False)
-            table = get_decomposition_table() | decomposition_table()
-            program = program.run_decompositions(table)
+    names: dict[tuple, str] = {}
+    aliases: dict[str, str] = {}
+    for function in functions:
+        its_names, its_aliases = _names_by_storage(function.model, rename)
+        names = its_names | names
+        aliases |= its_aliases
 
     context = ir.Context()
     torch_dialect.register_dialect(context)
     hooks = _NamedLiterals(names, rename)
-    with step("importing the graph into MLIR"):
-        importer = FxImporter(context=context, hooks=hooks)
-        # import_program, unlike import_frozen_program, also knows buffers that
-        # are not part of the state_dict (rotary tables, masks).
-        importer.import_program(program, func_name=func_name)
-        module = importer.module
-    del program
+    importer = FxImporter(context=context, hooks=hooks)
+    for function in functions:
+        with step(f"exporting '{function.name}' with torch.export"):
+            program = _export(function)
+        with step(f"importing the graph of '{function.name}' into MLIR"):
+            # import_program, unlike import_frozen_program, also knows buffers that
+            # are not part of the state_dict (rotary tables, masks).
+            importer.import_program(program, func_name=function.name)
+        del program
+    module = importer.module
 
     with step("lowering to linalg on tensors"):
         # What torch_mlir.fx does, less its habit of printing the whole module
@@ -113,8 +135,37 @@ def import_model(
                 module.operation.attributes[ALIASES_ATTRIBUTE] = ir.DictAttr.get(
                     {alias: ir.StringAttr.get(key) for alias, key in sorted(aliases.items())}
                 )
+        for function in functions:
+            _mark_in_place(module, function)
         text = module.operation.get_asm(large_resource_limit=0)
     return Imported(text, hooks.weights, aliases)
+
+
+def _export(function: Function) -> torch.export.ExportedProgram:
+    model = function.model
+    with torch.no_grad(), exportable_experts(model), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.export.export(model, tuple(function.inputs), strict=False)
+        return program.run_decompositions(get_decomposition_table() | decomposition_table())
+
+
+def _mark_in_place(module: ir.Module, function: Function) -> None:
+    """Says at the arguments of a lowered function which result is their next value."""
+    if not function.in_place:
+        return
+    (op,) = (op for op in module.body.operations if op.attributes["sym_name"].value == function.name)
+    with module.context:
+        number = ir.IntegerType.get_signless(64)
+        op.attributes["arg_attrs"] = ir.ArrayAttr.get(
+            [
+                ir.DictAttr.get(
+                    {IN_PLACE_ATTRIBUTE: ir.IntegerAttr.get(number, function.in_place[i])}
+                    if i in function.in_place
+                    else {}
+                )
+                for i in range(len(function.inputs))
+            ]
+        )
 
 
 def _run(module: ir.Module, pipeline: str) -> None:
@@ -162,7 +213,7 @@ class _NamedLiterals(FxImporterHooks):
         self.names = names
         self.rename = rename
         self.weights: dict[str, Stored] = {}
-        self._keys: dict[tuple, str] = {}
+        self._attributes: dict[tuple, ir.Attribute] = {}
         self._owners: list[torch.Tensor] = []
 
     def resolve_literal(self, gni, literal, info):
@@ -196,21 +247,24 @@ class _NamedLiterals(FxImporterHooks):
 
     def _resource(self, tensor: torch.Tensor, info, element: str) -> ir.Attribute:
         storage = _storage_key(tensor)
-        key = self._keys.get(storage)
+        # Of each tensor there is one resource, whichever functions read it.
+        attribute = self._attributes.get(storage)
+        if attribute is None:
+            attribute = self._attributes[storage] = self._new_resource(tensor, info, element)
+        return attribute
+
+    def _new_resource(self, tensor: torch.Tensor, info, element: str) -> ir.Attribute:
+        key = self.names.get(_storage_key(tensor))
         if key is None:
-            key = self.names.get(storage)
-            if key is None:
-                # A constant that tracing made: no parameter's name is its own.
-                key = self.rename(info.input_spec.target) if info is not None else "constant"
-            stem, count = key, 0
-            while key in self.weights:
-                count += 1
-                key = f"{stem}_{count}"
-            self._keys[storage] = key
-            self._owners.append(tensor)
-            self.weights[key] = store(tensor)
-        stored = self.weights[key]
+            # A constant that tracing made: no parameter's name is its own.
+            key = self.rename(info.input_spec.target) if info is not None else "constant"
+        stem, count = key, 0
+        while key in self.weights:
+            count += 1
+            key = f"{stem}_{count}"
+        self._owners.append(tensor)
+        self.weights[key] = store(tensor)
         shape = "".join(f"{size}x" for size in tensor.shape)
         return ir.DenseResourceElementsAttr.get_from_buffer(
-            stored.data, key, ir.Type.parse(f"tensor<{shape}{element}>")
+            self.weights[key].data, key, ir.Type.parse(f"tensor<{shape}{element}>")
         )

@@ -102,6 +102,16 @@ def _undo_float32(config) -> None:
             setattr(config, key, float(str(np.float32(value))))
 
 
+def check_window(model: torch.nn.Module, length: int, option: str) -> None:
+    """Raises ModelError if tokens of a text of `length` do not see all before them."""
+    window = getattr(model.config, "sliding_window", None)
+    if window and getattr(model.config, "use_sliding_window", True) and length > window:
+        raise ModelError(
+            f"the model attends to {window} tokens only and {length} were asked for: "
+            f"use {option} {window} or less"
+        )
+
+
 class CausalLM(torch.nn.Module):
     """Token ids [1, length] to logits [1, length, vocabulary], and nothing else."""
 
@@ -109,12 +119,7 @@ class CausalLM(torch.nn.Module):
 
     def __init__(self, model: torch.nn.Module, length: int):
         super().__init__()
-        window = getattr(model.config, "sliding_window", None)
-        if window and getattr(model.config, "use_sliding_window", True) and length > window:
-            raise ModelError(
-                f"the model attends to {window} tokens only and {length} were asked for: "
-                f"use --seq-len {window} or less"
-            )
+        check_window(model, length, "--seq-len")
         self.wrapped = model
         mask = torch.full(
             (1, 1, length, length), torch.finfo(model.dtype).min, dtype=model.dtype

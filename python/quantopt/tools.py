@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 
@@ -76,6 +77,25 @@ def run(
         raise ToolFailed(f"{name} failed ({status}):\n{done.stderr.strip()}")
     if done.stderr:
         print(done.stderr, end="", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def lines(name: str, arguments: Sequence[str | os.PathLike[str]]) -> Iterator[Iterator[str]]:
+    """Runs the tool `name`; gives what it prints line by line, as it comes.
+
+    Its messages go to this process's stderr as they are. Raises ToolFailed at the end if it failed.
+    """
+    command = [str(find(name).resolve()), *map(str, arguments)]
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield (line.rstrip("\n") for line in process.stdout)
+        except BaseException:
+            process.kill()
+            raise
+    if process.returncode:
+        raise ToolFailed(f"{name} failed (exit code {process.returncode})")
 
 
 def _is_executable(path: Path) -> bool:
