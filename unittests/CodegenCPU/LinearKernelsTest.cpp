@@ -11,6 +11,7 @@
 
 #include "llvm/Support/FormatVariadic.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <gtest/gtest.h>
@@ -129,7 +130,8 @@ static void check(const LinearProblem &problem, int64_t m) {
       size_t bytes = m * weight.n * bitWidth(problem.y) / 8;
       if (threads == 1)
         first.emplace_back(outputs[index], outputs[index] + bytes);
-      ASSERT_EQ(std::memcmp(first[index].data(), outputs[index], bytes), 0)
+      ASSERT_TRUE(
+          std::equal(first[index].begin(), first[index].end(), outputs[index]))
           << threads << " threads, another result";
     }
   }
