@@ -85,7 +85,10 @@ def test_planes_mean_what_is_computed(bits, group, zero, scale, search, full, tm
         value = weight.dequantized()
         assert value.dtype == np.float32
         np.testing.assert_array_equal(run_lowered.T, value, f"{name}: --lowbit-to-linalg")
-        np.testing.assert_array_equal(run_packed.T, value, f"{name}: quant-run of the planes")
+        # Kernels multiply codes around their middle and take the scale out of the
+        # sum: some units in the last place of a row's largest weight.
+        error = np.abs(run_packed.T - value).max(axis=1)
+        assert (error <= 1e-6 * np.abs(value).max(axis=1)).all(), f"{name}: quant-run of the planes"
         check_nearest(name, weight, w, value)
         if search == "none":
             check_parameters_from_extremes(name, weight, w, full)
