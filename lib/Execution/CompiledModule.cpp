@@ -147,7 +147,7 @@ CompiledModule::compile(ModuleOp original, StringRef entry,
              << options.device->name() << ": code for '" << chip
              << "' is not supported; sm_80 and later are";
   }
-  compilation.cpu = hostTarget();
+  compilation.cpu = options.target.value_or(hostTarget());
   compilation.products = options.products;
   if (std::string rule = cpu::verify(options.products); !rule.empty())
     return emitError(original.getLoc(), "cannot be run on the host: ") << rule;

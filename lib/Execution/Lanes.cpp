@@ -61,8 +61,9 @@ Value Lanes::boolean(bool value) {
 // Control
 //===----------------------------------------------------------------------===//
 
-void Lanes::loop(Value begin, Value end, llvm::function_ref<void(Value)> body) {
-  auto loop = scf::ForOp::create(builder, loc, begin, end, index(1));
+void Lanes::loop(Value begin, Value end, llvm::function_ref<void(Value)> body,
+                 int64_t step) {
+  auto loop = scf::ForOp::create(builder, loc, begin, end, index(step));
   OpBuilder::InsertionGuard guard(builder);
   builder.setInsertionPoint(loop.getBody()->getTerminator());
   body(loop.getInductionVar());
@@ -277,6 +278,22 @@ Value Lanes::sumEach(SmallVector<Value> vectors) {
     }
   }
   return vectors[0];
+}
+
+void Lanes::transpose(MutableArrayRef<Value> vectors) {
+  // A step exchanges one bit of the lane for that of the vector.
+  for (int64_t step = 1; step < count; step *= 2)
+    for (int64_t i = 0; i < count; ++i) {
+      if (i & step)
+        continue;
+      Value x = vectors[i], y = vectors[i + step];
+      vectors[i] = shuffle(x, y, [&](int64_t lane) {
+        return lane & step ? count + lane - step : lane;
+      });
+      vectors[i + step] = shuffle(x, y, [&](int64_t lane) {
+        return lane & step ? count + lane : lane + step;
+      });
+    }
 }
 
 Value Lanes::anyAbove(Value lanes, double limit) {

@@ -41,7 +41,7 @@ public:
 
   // Control.
   void loop(mlir::Value begin, mlir::Value end,
-            llvm::function_ref<void(mlir::Value)> body);
+            llvm::function_ref<void(mlir::Value)> body, int64_t step = 1);
   llvm::SmallVector<mlir::Value>
   loop(mlir::Value begin, mlir::Value end, mlir::ValueRange start,
        llvm::function_ref<llvm::SmallVector<mlir::Value>(mlir::Value,
@@ -81,6 +81,8 @@ public:
          llvm::function_ref<mlir::Value(mlir::Value, mlir::Value)> combine);
   /// Lane i is the sum of the lanes of vector i, of 16.
   mlir::Value sumEach(llvm::SmallVector<mlir::Value> vectors);
+  /// Lane i of vector j becomes lane j of vector i, of 16.
+  void transpose(llvm::MutableArrayRef<mlir::Value> vectors);
   /// Whether a lane is above `limit`, or not a number.
   mlir::Value anyAbove(mlir::Value lanes, double limit);
   /// A copy of a scalar elementwise op on lanes; what is not in `mapping` yet

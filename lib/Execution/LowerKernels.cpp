@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "ContractionLoops.h"
 #include "LoopEmission.h"
 #include "RuntimeCalls.h"
 #include "Stages.h"
@@ -60,9 +61,9 @@ static bool callsBack(Operation *op) {
       .wasInterrupted();
 }
 
-/// Small buffers that a kernel makes and drops go on the stack; `scope` is
-/// where they are made.
-static void moveToStack(Operation *root, Operation *scope) {
+/// Small buffers that a kernel makes and drops go on the stack: of `frame`, or
+/// where they are made if that is null.
+static void moveToStack(Operation *root, func::FuncOp frame) {
   SmallVector<memref::AllocOp> allocs;
   root->walk([&](memref::AllocOp alloc) { allocs.push_back(alloc); });
   int64_t used = 0;
@@ -76,8 +77,8 @@ static void moveToStack(Operation *root, Operation *scope) {
       continue;
     used += bytes + 64;
     OpBuilder builder(alloc);
-    if (scope)
-      builder.setInsertionPoint(scope);
+    if (frame)
+      builder.setInsertionPointToStart(&frame.getBody().front());
     Value stack = memref::AllocaOp::create(builder, alloc.getLoc(), type,
                                            builder.getI64IntegerAttr(64));
     alloc.replaceAllUsesWith(stack);
@@ -85,32 +86,52 @@ static void moveToStack(Operation *root, Operation *scope) {
   }
 }
 
-static LogicalResult lowerKernel(func::FuncOp kernel) {
-  IRRewriter rewriter(kernel.getContext());
-  SmallVector<scf::ForallOp> loops;
-  kernel.walk([&](scf::ForallOp loop) { loops.push_back(loop); });
-  SmallVector<bool> parallel;
-  for (scf::ForallOp loop : loops)
-    parallel.push_back(!loop->getParentOfType<scf::ForallOp>() &&
-                       estimateWork(loop) >= minParallelWork &&
-                       !callsBack(loop));
+namespace {
+struct Loop {
+  scf::ForallOp op;
+  bool isNested, isParallel;
+};
+} // namespace
 
+static LogicalResult lowerKernel(func::FuncOp kernel,
+                                 const VectorRegisters &registers) {
+  IRRewriter rewriter(kernel.getContext());
+  auto describe = [](scf::ForallOp op, double work) -> Loop {
+    bool isNested = bool(op->getParentOfType<scf::ForallOp>());
+    return {op, isNested,
+            !isNested && work >= minParallelWork && !callsBack(op)};
+  };
+  SmallVector<Loop> loops; // inner ones first
   SmallVector<linalg::LinalgOp> ops;
   kernel.walk([&](linalg::LinalgOp op) { ops.push_back(op); });
+  SmallVector<Loop> outer;
+  kernel.walk([&](scf::ForallOp op) {
+    outer.push_back(describe(op, estimateWork(op)));
+  });
   for (linalg::LinalgOp op : ops) {
     rewriter.setInsertionPoint(op);
-    if (isContraction(op))
-      lowerContraction(cast<linalg::GenericOp>(op.getOperation()));
-    else if (failed(emitLoops(rewriter, op)))
+    if (auto contraction = dyn_cast<linalg::GenericOp>(op.getOperation());
+        contraction && isContraction(op)) {
+      double work = estimateWork(op);
+      if (hasStaticContraction(contraction))
+        loops.push_back(
+            describe(emitContraction(rewriter, contraction, registers), work));
+      else
+        lowerContraction(contraction);
+    } else if (failed(emitLoops(rewriter, op))) {
       return failure();
+    }
   }
-  for (auto [loop, isParallel] : llvm::zip(loops, parallel)) {
-    rewriter.setInsertionPoint(loop);
-    // A parallel body has a stack frame of its own in every iteration; that of
-    // a serial loop is the kernel's.
-    moveToStack(loop, isParallel ? nullptr : loop.getOperation());
-    LogicalResult done = isParallel ? scf::forallToParallelLoop(rewriter, loop)
-                                    : scf::forallToForLoop(rewriter, loop);
+  loops.append(outer);
+  for (const Loop &loop : loops) {
+    rewriter.setInsertionPoint(loop.op);
+    // A parallel body has a stack frame of its own; that of a serial loop is
+    // the kernel's.
+    if (!loop.isNested)
+      moveToStack(loop.op, loop.isParallel ? func::FuncOp() : kernel);
+    LogicalResult done = loop.isParallel
+                             ? scf::forallToParallelLoop(rewriter, loop.op)
+                             : scf::forallToForLoop(rewriter, loop.op);
     if (failed(done))
       return failure();
   }
@@ -118,8 +139,9 @@ static LogicalResult lowerKernel(func::FuncOp kernel) {
 }
 
 LogicalResult execution::lowerKernels(Compilation &compilation) {
+  VectorRegisters registers = registersOf(compilation.cpu.isa);
   for (auto function : compilation.module.getOps<func::FuncOp>())
-    if (!function.isExternal() && failed(lowerKernel(function)))
+    if (!function.isExternal() && failed(lowerKernel(function, registers)))
       return failure();
   return success();
 }

@@ -18,78 +18,11 @@ using namespace quantopt;
 namespace {
 
 using Loop = ContractionLoop;
-using Loops = std::vector<Loop>;
-
-/// The loops by role. Rows and columns are one loop each (size 1 if there is
-/// none); what could not be merged into them became a batch loop.
-struct Plan {
-  Loops batch, sums;
-  Loop row{1, 0, 0, 0}, column{1, 0, 0, 0};
-  int64_t batches = 1, k = 1;
-};
 
 struct Operand {
   const char *data;
   FloatKind kind;
 };
-
-/// Joins neighbours that together step like one loop.
-Loops merge(Loops loops) {
-  std::sort(loops.begin(), loops.end(), [](const Loop &x, const Loop &y) {
-    return std::max({x.a, x.b, x.c}) > std::max({y.a, y.b, y.c});
-  });
-  Loops merged;
-  for (const Loop &loop : loops) {
-    if (!merged.empty()) {
-      Loop &outer = merged.back();
-      if (outer.a == loop.a * loop.size && outer.b == loop.b * loop.size &&
-          outer.c == loop.c * loop.size) {
-        outer = {outer.size * loop.size, loop.a, loop.b, loop.c};
-        continue;
-      }
-    }
-    merged.push_back(loop);
-  }
-  return merged;
-}
-
-/// Takes the loop that makes the best matrix dimension: the longest.
-Loop takeLongest(Loops &loops, Loops &rest) {
-  if (loops.empty())
-    return {1, 0, 0, 0};
-  auto longest = std::max_element(
-      loops.begin(), loops.end(),
-      [](const Loop &x, const Loop &y) { return x.size < y.size; });
-  Loop taken = *longest;
-  loops.erase(longest);
-  rest.insert(rest.end(), loops.begin(), loops.end());
-  return taken;
-}
-
-Plan makePlan(std::span<const Loop> loops) {
-  Plan plan;
-  Loops rows, columns;
-  for (const Loop &loop : loops) {
-    if (loop.size == 1)
-      continue;
-    if (loop.c == 0)
-      plan.sums.push_back(loop);
-    else if ((loop.a != 0) == (loop.b != 0))
-      plan.batch.push_back(loop);
-    else
-      (loop.a ? rows : columns).push_back(loop);
-  }
-  rows = merge(rows);
-  columns = merge(columns);
-  plan.sums = merge(plan.sums);
-  plan.row = takeLongest(rows, plan.batch);
-  plan.column = takeLongest(columns, plan.batch);
-  for (const Loop &loop : plan.batch)
-    plan.batches *= loop.size;
-  for (const Loop &loop : plan.sums)
-    plan.k *= loop.size;
-  return plan;
-}
 
 /// Copies one matrix row of an operand, all sum loops of it, to `out`.
 /// `stride` picks the operand's stride.
@@ -154,7 +87,7 @@ void storeBlock(const float *block, int64_t rows, int64_t columns,
 }
 
 struct Job {
-  const Plan &plan;
+  const ContractionPlan &plan;
   Operand a, b;
   FloatKind cKind;
   char *c;
@@ -226,7 +159,7 @@ void quantopt::contract(FloatKind aKind, const void *a, FloatKind bKind,
       return;
     emptySum |= loop.size == 0;
   }
-  Plan plan = makePlan(loops);
+  ContractionPlan plan = planContraction(loops);
   useSingleThreadedBlas();
   Job job{plan,
           {static_cast<const char *>(a), aKind},

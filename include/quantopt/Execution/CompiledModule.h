@@ -25,6 +25,7 @@
 #include "mlir/IR/BuiltinOps.h"
 
 #include <functional>
+#include <optional>
 #include <span>
 
 namespace quantopt {
@@ -53,6 +54,8 @@ struct CompileOptions {
   /// be static then, and run() takes no handler.
   Device *device = nullptr;
   unsigned optLevel = 3; ///< of LLVM, 0 to 3
+  /// Vector instructions of generated kernels; all that this host has if empty.
+  std::optional<cpu::Target> target = {};
   /// What quantized linears multiply in on this host; f32 where it lacks it.
   cpu::Products products = {};
   /// Receives the IR after each stage, for whoever debugs a compilation.

@@ -10,6 +10,8 @@
 
 #include "quantopt/Runtime/Matrix.h"
 
+#include <vector>
+
 namespace quantopt {
 
 /// One loop of a contraction: its length and how far each array moves, in
@@ -18,6 +20,17 @@ namespace quantopt {
 struct ContractionLoop {
   int64_t size, a, b, c;
 };
+
+/// The loops of a contraction by role. Rows and columns are one loop each, of
+/// size 1 if there is none; what could not be merged into them is a batch loop.
+struct ContractionPlan {
+  std::vector<ContractionLoop> batch, sums; ///< outermost first
+  ContractionLoop row{1, 0, 0, 0}, column{1, 0, 0, 0};
+  int64_t batches = 1, k = 1; ///< products of the sizes
+};
+
+/// Sorts loops by role and merges those that together step like one.
+ContractionPlan planContraction(std::span<const ContractionLoop> loops);
 
 /// c[i] (+)= sum over the loops with no stride in c of a[i] * b[i]. Every loop
 /// is a batch loop (in a, b and c), a row (a and c), a column (b and c) or a
