@@ -177,5 +177,11 @@ LogicalResult execution::bufferize(Compilation &compilation) {
   if (failed(passes.run(compilation.module)))
     return failure();
   dropInPlaceResults(compilation);
+  BufferResultsToOutParamsOpts outParams;
+  outParams.hoistStaticAllocs = true;
+  outParams.modifyPublicFunctions = true;
+  if (compilation.ahead &&
+      failed(promoteBufferResultsToOutParams(compilation.module, outParams)))
+    return failure();
   return cleanUp(compilation.module);
 }

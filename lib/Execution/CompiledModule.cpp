@@ -128,13 +128,7 @@ static cpu::Target hostTarget() {
 FailureOr<std::unique_ptr<CompiledModule>>
 CompiledModule::compile(ModuleOp original, StringRef entry,
                         const CompileOptions &options) {
-  MLIRContext *context = original.getContext();
-  DialectRegistry registry;
-  registerExecutionDialects(registry);
-  context->appendDialectRegistry(registry);
-  for (StringRef name : registry.getDialectNames())
-    context->getOrLoadDialect(name);
-
+  loadExecutionDialects(original.getContext());
   OwningOpRef<ModuleOp> module = original.clone();
   auto state = std::make_unique<State>(original.getLoc());
   Compilation &compilation = state->compilation;
@@ -147,44 +141,18 @@ CompiledModule::compile(ModuleOp original, StringRef entry,
              << options.device->name() << ": code for '" << chip
              << "' is not supported; sm_80 and later are";
   }
-  compilation.cpu = options.target.value_or(hostTarget());
-  compilation.products = options.products;
   if (std::string rule = cpu::verify(options.products); !rule.empty())
     return emitError(original.getLoc(), "cannot be run on the host: ") << rule;
-  if (options.products.compute == cpu::Compute::BF16 && !compilation.cpu.bf16)
-    compilation.products.compute = cpu::Compute::F32;
-  auto stage = [&](StringRef name, auto run) -> LogicalResult {
-    if (failed(run(compilation)))
-      return failure();
-    if (options.afterStage)
-      options.afterStage(name, *module);
-    return success();
-  };
-  if (failed(prepareModule(compilation, entry)))
+  setTarget(compilation, options.target.value_or(hostTarget()),
+            options.products);
+  state->entryName = entry.str();
+  if (auto function = original.lookupSymbol<func::FuncOp>(entry))
+    state->location = function.getLoc();
+  if (failed(compileToLLVM(compilation, entry, options.afterStage)))
     return failure();
-  state->location = compilation.entry.getLoc();
-  state->entryName = compilation.entry.getName();
-  for (Type type : compilation.entry.getArgumentTypes())
-    state->inputs.push_back(cast<RankedTensorType>(type));
-  for (Type type : compilation.entry.getResultTypes())
-    state->results.push_back(cast<RankedTensorType>(type));
-  state->inPlace = compilation.inPlace;
-  if (compilation.onDevice()) // whose buffers are its own
-    compilation.inPlace.clear();
-  if (failed(stage("linears", lowerLinears)) ||
-      failed(stage("checks", lowerChecks)) ||
-      failed(stage("constants", moveConstantsOut)) ||
-      failed(stage("normalize", normalize)) || failed(stage("fuse", fuse)) ||
-      failed(stage("bufferize", bufferize)) ||
-      failed(stage("outline", outlineKernels)))
-    return failure();
-  if (compilation.onDevice() ? failed(stage("kernels", emitDeviceKernels)) ||
-                                   failed(stage("ptx", generatePtx)) ||
-                                   failed(stage("launches", lowerLaunches))
-                             : failed(stage("kernels", lowerKernels)))
-    return failure();
-  if (failed(stage("llvm", lowerToLLVM)))
-    return failure();
+  state->inputs = compilation.signature.inputs;
+  state->results = compilation.signature.results;
+  state->inPlace = compilation.signature.inPlace;
   if (failed(generateCode(*state, *module, options.optLevel)))
     return failure();
   compilation.module = nullptr;

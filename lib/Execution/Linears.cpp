@@ -180,16 +180,20 @@ static bool hasKernel(lowbit::LinearOp linear) {
          type.getK() % scheme.groupSize == 0;
 }
 
-/// A device has no host to call: linears become launches of kernels made for
-/// their weights, or contractions.
-static LogicalResult lowerLinearsOnDevice(Compilation &compilation) {
+/// Where there is no host to call, linears without kernels for their weights
+/// become contractions.
+static LogicalResult
+lowerWithoutHost(Compilation &compilation,
+                 function_ref<bool(lowbit::LinearOp)> hasKernel) {
   func::FuncOp entry = compilation.entry;
   SmallVector<lowbit::LinearOp> linears;
   WalkResult calls = entry.walk([&](Operation *op) -> WalkResult {
     if (auto linear = dyn_cast<lowbit::LinearOp>(op))
       linears.push_back(linear);
     else if (isa<lowbit::HostLinearOp, lowbit::HostExpertsOp>(op))
-      return op->emitError("cannot be run on the GPU: '")
+      return op->emitError(compilation.ahead
+                               ? "cannot be compiled to an object: '"
+                               : "cannot be run on the GPU: '")
              << op->getName() << "' calls the host";
     return WalkResult::advance();
   });
@@ -207,8 +211,7 @@ static LogicalResult lowerLinearsOnDevice(Compilation &compilation) {
     }
     replaceByContraction(linear, weight);
   }
-  return kernels::lowerLinears(compilation.module, *compilation.chip,
-                               /*compute=*/std::nullopt);
+  return success();
 }
 
 /// Quantized linears become calls of kernels, where there are kernels.
@@ -229,10 +232,17 @@ static LogicalResult lowerToKernels(Compilation &compilation) {
 
 LogicalResult execution::lowerLinears(Compilation &compilation) {
   if (compilation.onDevice())
-    return failure(failed(lowerLinearsOnDevice(compilation)) ||
-                   failed(eraseWeights(compilation.entry)));
+    return failure(
+        failed(lowerWithoutHost(compilation, hasKernel)) ||
+        failed(kernels::lowerLinears(compilation.module, *compilation.chip,
+                                     /*compute=*/std::nullopt)) ||
+        failed(eraseWeights(compilation.entry)));
   if (failed(lowerToKernels(compilation)))
     return failure();
+  if (compilation.ahead)
+    return failure(failed(lowerWithoutHost(
+                       compilation, [](lowbit::LinearOp) { return false; })) ||
+                   failed(eraseWeights(compilation.entry)));
   int64_t nextId = 0;
   compilation.entry.walk([&](Operation *op) {
     if (auto linear = dyn_cast<lowbit::HostLinearOp>(op))

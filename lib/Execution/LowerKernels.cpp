@@ -94,7 +94,8 @@ struct Loop {
 } // namespace
 
 static LogicalResult lowerKernel(func::FuncOp kernel,
-                                 const VectorRegisters &registers) {
+                                 const Compilation &compilation) {
+  VectorRegisters registers = registersOf(compilation.cpu.isa);
   IRRewriter rewriter(kernel.getContext());
   auto describe = [](scf::ForallOp op, double work) -> Loop {
     bool isNested = bool(op->getParentOfType<scf::ForallOp>());
@@ -116,6 +117,9 @@ static LogicalResult lowerKernel(func::FuncOp kernel,
       if (hasStaticContraction(contraction))
         loops.push_back(
             describe(emitContraction(rewriter, contraction, registers), work));
+      else if (compilation.ahead)
+        return op.emitError("cannot be compiled to an object: a product of "
+                            "matrices whose sizes are only known when it runs");
       else
         lowerContraction(contraction);
     } else if (failed(emitLoops(rewriter, op))) {
@@ -139,9 +143,8 @@ static LogicalResult lowerKernel(func::FuncOp kernel,
 }
 
 LogicalResult execution::lowerKernels(Compilation &compilation) {
-  VectorRegisters registers = registersOf(compilation.cpu.isa);
   for (auto function : compilation.module.getOps<func::FuncOp>())
-    if (!function.isExternal() && failed(lowerKernel(function, registers)))
+    if (!function.isExternal() && failed(lowerKernel(function, compilation)))
       return failure();
   return success();
 }

@@ -74,6 +74,7 @@ void execution::buildFreeBuffers(OpPassManager &passes) {
 
 LogicalResult execution::lowerToLLVM(Compilation &compilation) {
   ModuleOp module = compilation.module;
+  std::string entryName = compilation.entry.getName().str();
   compilation.entry = nullptr; // replaced below
   if (failed(expandMath(module)))
     return failure();
@@ -82,6 +83,8 @@ LogicalResult execution::lowerToLLVM(Compilation &compilation) {
     buildFreeBuffers(passes);
   if (failed(passes.run(module)))
     return failure();
+  if (compilation.ahead)
+    planBuffers(compilation, module.lookupSymbol<func::FuncOp>(entryName));
   for (const cpu::LinearProblem &problem : compilation.linearKernels)
     cpu::emitLinear(module, problem);
   passes.clear();
@@ -91,6 +94,10 @@ LogicalResult execution::lowerToLLVM(Compilation &compilation) {
   cpu::removeStackScopes(module);
   // Asked only now: deallocation in loops brings a helper of dynamic shapes.
   compilation.barePointers = allShapesStatic(module);
+  if (compilation.ahead && !compilation.barePointers)
+    return module.emitError("cannot be compiled: it has values whose shape is "
+                            "only known when it runs; import the model with "
+                            "fixed sizes");
   for (auto function : module.getOps<func::FuncOp>())
     if (function.isPublic() && !compilation.barePointers)
       function->setAttr(LLVM::LLVMDialect::getEmitCWrapperAttrName(),

@@ -40,7 +40,8 @@ static bool belongsToLaunch(Operation *op) {
              bufferization::ToBufferOp, bufferization::ToTensorOp>(op);
 }
 
-static LogicalResult checkSignature(func::FuncOp entry, bool onDevice) {
+static LogicalResult checkSignature(func::FuncOp entry,
+                                    const Compilation &compilation) {
   auto check = [&](TypeRange types, StringRef what) -> LogicalResult {
     for (auto [index, type] : llvm::enumerate(types)) {
       auto tensor = dyn_cast<RankedTensorType>(type);
@@ -49,8 +50,10 @@ static LogicalResult checkSignature(func::FuncOp entry, bool onDevice) {
         return entry.emitError("cannot be run: ")
                << what << " " << index << " is " << type
                << ", not a ranked tensor of numbers";
-      if (onDevice && !tensor.hasStaticShape())
-        return entry.emitError("cannot be run on the GPU: ")
+      if (compilation.needsStaticShapes() && !tensor.hasStaticShape())
+        return entry.emitError(compilation.ahead
+                                   ? "cannot be compiled to an object: "
+                                   : "cannot be run on the GPU: ")
                << what << " " << index << " is " << type
                << "; import the model with fixed sizes";
     }
@@ -76,12 +79,19 @@ LogicalResult execution::prepareModule(Compilation &compilation,
   }
   if (entry.isExternal())
     return entry.emitError("cannot be run: it has no body");
-  if (failed(checkSignature(entry, compilation.onDevice())))
+  if (failed(checkSignature(entry, compilation)))
     return failure();
   FailureOr<SmallVector<InPlaceArgument>> inPlace = inPlaceArguments(entry);
   if (failed(inPlace))
     return failure();
-  compilation.inPlace = std::move(*inPlace);
+  Signature &signature = compilation.signature;
+  signature.inPlace = std::move(*inPlace);
+  for (Type type : entry.getArgumentTypes())
+    signature.inputs.push_back(cast<RankedTensorType>(type));
+  for (Type type : entry.getResultTypes())
+    signature.results.push_back(cast<RankedTensorType>(type));
+  if (!compilation.onDevice()) // whose buffers are its own
+    compilation.inPlace = signature.inPlace;
   compilation.entry = entry;
   entry.setPublic();
 

@@ -19,6 +19,7 @@
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/Pass/PassManager.h"
 
+#include <functional>
 #include <map>
 
 namespace quantopt::execution {
@@ -46,9 +47,16 @@ struct RuntimeCheck {
   mlir::Location location;
 };
 
+/// An entry as its caller sees it.
+struct Signature {
+  llvm::SmallVector<mlir::RankedTensorType> inputs, results;
+  llvm::SmallVector<InPlaceArgument> inPlace;
+};
+
 struct Compilation {
   mlir::ModuleOp module;
   mlir::func::FuncOp entry;
+  Signature signature;
   llvm::SmallVector<InPlaceArgument> inPlace; // that the host writes
   std::vector<ExternalConstant> constants;    // extra arguments of the entry
   std::vector<std::shared_ptr<void>> owned; // copies that constants point into
@@ -66,9 +74,16 @@ struct Compilation {
   /// Kernels that are declared, and get their bodies with the last stage.
   llvm::SmallVector<cpu::LinearProblem> linearKernels;
 
+  /// For an object file: nothing of this process can be called, results are the
+  /// caller's memory, and buffers are in an arena of so many bytes.
+  bool ahead = false;
+  int64_t arenaBytes = 0;
+
   /// The GPU to compile for, if not for this host. The rest is of GPUs alone.
   std::optional<kernels::Chip> chip;
   bool onDevice() const { return chip.has_value(); }
+  /// Every shape must be known.
+  bool needsStaticShapes() const { return onDevice() || ahead; }
   /// "the host" or "the GPU".
   llvm::StringRef place() const { return onDevice() ? "the GPU" : "the host"; }
   std::map<std::string, std::string, std::less<>> ptx; // by gpu.module
@@ -77,6 +92,20 @@ struct Compilation {
   /// What the entry asks for depends on data: a run cannot be replayed.
   bool dependsOnData = false;
 };
+
+/// Loads every dialect and interface that a compilation may need.
+void loadExecutionDialects(mlir::MLIRContext *context);
+
+/// What code may use; bf16 products become f32 where the processor lacks them.
+void setTarget(Compilation &compilation, const cpu::Target &target,
+               const cpu::Products &products);
+
+/// Runs all stages on function `entry` of the compilation's module; what comes
+/// out is in LLVM's dialect. `afterStage` sees the IR between them.
+mlir::LogicalResult
+compileToLLVM(Compilation &compilation, llvm::StringRef entry,
+              const std::function<void(llvm::StringRef, mlir::ModuleOp)>
+                  &afterStage = {});
 
 /// Leaves the entry alone in the module, callees inlined; refuses what later
 /// stages do not know.
@@ -120,6 +149,10 @@ mlir::LogicalResult lowerKernels(Compilation &compilation);
 
 /// Frees buffers and lowers everything to LLVM's dialect.
 mlir::LogicalResult lowerToLLVM(Compilation &compilation);
+
+/// Gives the buffers of `entry` that it frees itself places in one block, a new
+/// last argument.
+void planBuffers(Compilation &compilation, mlir::func::FuncOp entry);
 
 /// Adds passes that free each buffer after its last use.
 void buildFreeBuffers(mlir::OpPassManager &passes);

@@ -76,16 +76,21 @@ llvm::Error cpu::writeObject(mlir::ModuleOp module,
       mlir::translateModuleToLLVMIR(module, context);
   if (!llvmModule)
     return llvm::createStringError("the code cannot be translated to LLVM IR");
-  llvmModule->setTargetTriple(machine.getTargetTriple());
-  llvmModule->setDataLayout(machine.createDataLayout());
+  return writeObject(*llvmModule, machine, os);
+}
+
+llvm::Error cpu::writeObject(llvm::Module &module, llvm::TargetMachine &machine,
+                             llvm::raw_pwrite_stream &os) {
+  module.setTargetTriple(machine.getTargetTriple());
+  module.setDataLayout(machine.createDataLayout());
   auto optimize = mlir::makeOptimizingTransformer(3, 0, &machine);
-  if (llvm::Error error = optimize(llvmModule.get()))
+  if (llvm::Error error = optimize(&module))
     return error;
   llvm::legacy::PassManager passes;
   if (machine.addPassesToEmitFile(passes, os, nullptr,
                                   llvm::CodeGenFileType::ObjectFile))
     return llvm::createStringError("no object file can be made for " +
                                    machine.getTargetTriple().str());
-  passes.run(*llvmModule);
+  passes.run(module);
   return llvm::Error::success();
 }

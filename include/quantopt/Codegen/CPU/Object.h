@@ -32,6 +32,10 @@ Target targetOf(const llvm::TargetMachine &machine);
 llvm::Error writeObject(mlir::ModuleOp module, llvm::TargetMachine &machine,
                         llvm::raw_pwrite_stream &os);
 
+/// The same of a module of LLVM IR.
+llvm::Error writeObject(llvm::Module &module, llvm::TargetMachine &machine,
+                        llvm::raw_pwrite_stream &os);
+
 } // namespace quantopt::cpu
 
 #endif // QUANTOPT_CODEGEN_CPU_OBJECT_H
