@@ -89,16 +89,6 @@ std::vector<int64_t> execution::readIntegers(const HostArray &array) {
   return values;
 }
 
-std::optional<HostArray> execution::makeZeros(RankedTensorType type) {
-  std::byte *data = nullptr;
-  HostArray array = HostArray::allocate(*dtypeOf(type.getElementType()),
-                                        type.getShape().vec(), data);
-  if (!data)
-    return std::nullopt;
-  std::fill_n(data, array.sizeInBytes(), std::byte(0));
-  return array;
-}
-
 HostArray execution::makeUp(RankedTensorType type, std::mt19937 &random) {
   std::vector<int64_t> shape(type.getShape());
   Type element = type.getElementType();

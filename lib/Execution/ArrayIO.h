@@ -25,10 +25,6 @@ std::optional<DType> dtypeOf(mlir::Type element);
 /// The elements as 64-bit integers; empty if the array holds something else.
 std::vector<int64_t> readIntegers(const HostArray &array);
 
-/// An array of zeros for `type`, of static shape and a type that dtypeOf()
-/// knows; nothing if there is no memory.
-std::optional<HostArray> makeZeros(mlir::RankedTensorType type);
-
 /// An array that `type`, of static shape, allows: floats like a normal
 /// distribution's, integers from 0 to 15. The same for the same seed
 /// everywhere.

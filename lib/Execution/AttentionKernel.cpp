@@ -11,6 +11,8 @@
 //   scores: of the other blocks, and the maximum of each row;
 //   sums:   exp(t - maximum) in place, added up, times v;
 //   the quotient is taken at the end, of the result instead of each weight.
+// Where rows are few, as when a token is decoded, keys are cut into parts,
+// which threads share, each with sums of its own; at the end they are added up.
 // Vectors always have 16 lanes; what the processor has does not change a bit.
 //
 //===----------------------------------------------------------------------===//
@@ -24,8 +26,18 @@ using namespace quantopt::execution;
 /// Rows of a block, so that v and k are read from the second cache so seldom;
 /// its scores should stay there.
 static constexpr int64_t maxBlockRows = 32, maxScoreBytes = 512 << 10;
-/// From so many rows that share their keys on, keys are transposed first.
-static constexpr int64_t minPackedRows = 8;
+/// Up to this size they are on the stack.
+static constexpr int64_t maxStackBytes = 32 << 10;
+/// From so many rows that share their keys on, keys are transposed first: what
+/// that costs is about the sums across lanes of as many rows.
+static constexpr int64_t minPackedRows = 32;
+/// Keys that are masked or not together. Their scores are in the first cache;
+/// where few rows read them, and threads take turns, they are fewer.
+static constexpr int64_t manyRowsBlock = 64, fewRowsBlock = 32;
+static constexpr AttentionTile manyRowsTile = {8, 2}, fewRowsTile = {4, 4};
+/// Steps that threads should have to share, so that few heads are not an odd
+/// number of them. Each should read some blocks one after the other.
+static constexpr int64_t wantedSteps = 6;
 /// Multiply-adds worth a fork and join.
 static constexpr int64_t minParallelWork = 1 << 19;
 /// From here down a score swallows any product that is not enormous itself. A
@@ -49,22 +61,44 @@ void AttentionKernel::chooseBlocks() {
       rowDim = dim;
     }
   }
-  numBlocks = llvm::divideCeil(a.keys, blockKeys);
-  int64_t fits = maxScoreBytes / (numBlocks * blockKeys * 4);
-  int64_t limit = std::clamp<int64_t>(fits, tileRows, maxBlockRows);
-  rowBlocks = llvm::divideCeil(largest, limit);
-  blockRows = llvm::divideCeil(largest, rowBlocks);
   packed = rowsPerKey >= minPackedRows || a.k.innerStride != 1 ||
            a.q.innerStride != 1;
+  tile = packed ? manyRowsTile : fewRowsTile;
+  blockKeys = packed ? manyRowsBlock : fewRowsBlock;
+  numBlocks = llvm::divideCeil(a.keys, blockKeys);
+  int64_t fits = maxScoreBytes / (numBlocks * blockKeys * 4);
+  int64_t limit = std::clamp<int64_t>(fits, tile.rows, maxBlockRows);
+  rowBlocks = llvm::divideCeil(largest, limit);
+  blockRows = llvm::divideCeil(largest, rowBlocks);
   parallel = work >= minParallelWork;
+  if (parallel)
+    parts = std::clamp<int64_t>(llvm::divideCeil(wantedSteps, countSteps()), 1,
+                                numBlocks);
+  // A line more than the keys take: powers of two would be the same few lines
+  // of the cache.
+  scoreStride = llvm::divideCeil(numBlocks, parts) * blockKeys + Lanes::count;
   depthVectors = llvm::divideCeil(a.depth, Lanes::count);
   widthVectors = llvm::divideCeil(a.width, Lanes::count);
+}
+
+/// Blocks of rows of all heads.
+int64_t AttentionKernel::countSteps() const {
+  int64_t steps = rowBlocks;
+  for (auto [dim, size] : llvm::enumerate(a.rows))
+    if (rowDim != dim)
+      steps *= size;
+  return steps;
 }
 
 /// Element number `row` * `perRow` + `offset` of scratch memory.
 Value AttentionKernel::place(Value row, int64_t perRow, Value offset) {
   Value index = l.mul(row, perRow);
   return offset ? l.add(index, offset) : index;
+}
+
+Value AttentionKernel::placeOfResult(Value row, int64_t vector) {
+  return place(row, widthVectors * Lanes::count,
+               l.index(vector * Lanes::count));
 }
 
 Value AttentionKernel::at(const Buffer &buffer, Value row, Value offset) {
@@ -76,28 +110,50 @@ Value AttentionKernel::broadcastFrom(const Buffer &buffer, Value index) {
   return l.toF32(l.splat(l.load(buffer.memory, index)));
 }
 
-void AttentionKernel::forBlocks(bool masked,
-                                llvm::function_ref<void(Value, int64_t)> body) {
-  auto guarded = [&](Value block, int64_t keys) {
-    if (!masked)
-      return body(block, keys);
-    l.ifTrue(l.load(live, block), [&] { body(block, keys); });
-  };
+Value AttentionKernel::firstKey(const KeyBlock &block) {
+  return l.mul(block.number, blockKeys);
+}
+
+void AttentionKernel::forAllBlocks(
+    llvm::function_ref<void(const KeyBlock &)> body) {
   int64_t whole = a.keys / blockKeys;
   if (whole > 0)
     l.loop(l.index(0), l.index(whole),
-           [&](Value block) { guarded(block, blockKeys); });
+           [&](Value number) { body({number, {}, blockKeys}); });
   if (whole < numBlocks)
-    guarded(l.index(whole), a.keys % blockKeys);
+    body({l.index(whole), {}, a.keys % blockKeys});
+}
+
+void AttentionKernel::forOwnBlocks(
+    llvm::function_ref<void(const KeyBlock &)> body) {
+  auto emit = [&](Value number, int64_t keys) {
+    Value turn = parts > 1 ? l.div(number, parts) : number;
+    KeyBlock block = {number, l.mul(turn, blockKeys), keys};
+    if (!a.masks)
+      return body(block);
+    l.ifTrue(l.load(live, number), [&] { body(block); });
+  };
+  int64_t whole = a.keys / blockKeys;
+  if (whole > 0)
+    l.loop(
+        part, l.index(whole), [&](Value number) { emit(number, blockKeys); },
+        parts);
+  if (whole == numBlocks)
+    return;
+  Value last = l.index(whole);
+  if (parts == 1)
+    return emit(last, a.keys % blockKeys);
+  l.ifTrue(l.equal(part, l.index(whole % parts)),
+           [&] { emit(last, a.keys % blockKeys); });
 }
 
 void AttentionKernel::forTiles(llvm::function_ref<void(Value, int64_t)> body) {
-  int64_t whole = blockRows / tileRows;
+  int64_t whole = blockRows / tile.rows;
   if (whole > 0)
     l.loop(l.index(0), l.index(whole),
-           [&](Value tile) { body(l.mul(tile, tileRows), tileRows); });
-  if (int64_t rest = blockRows % tileRows)
-    body(l.index(whole * tileRows), rest);
+           [&](Value number) { body(l.mul(number, tile.rows), tile.rows); });
+  if (int64_t rest = blockRows % tile.rows)
+    body(l.index(whole * tile.rows), rest);
 }
 
 void AttentionKernel::forRows(llvm::function_ref<void(Value)> body) {
@@ -140,21 +196,34 @@ void AttentionKernel::packKeys() {
   });
 }
 
+/// Whether masked scores of rows of one block may differ.
+bool AttentionKernel::maskVariesByRow() const {
+  if (!rowDim)
+    return false;
+  return llvm::any_of(a.others,
+                      [&](const AttentionOperand &other) {
+                        return rowStride(other) != 0;
+                      }) ||
+         llvm::any_of(a.indexStrides, [&](ArrayRef<int64_t> strides) {
+           return strides[*rowDim] != 0;
+         });
+}
+
 /// Sets `live` for each block of keys: whether some row of the block of rows
 /// needs it. A row that masks every key needs all.
 void AttentionKernel::findLiveBlocks() {
   Value zero = l.splat(l.scalar(0)), lowest = l.splat(l.scalar(-INFINITY));
+  Value rows = l.index(maskVariesByRow() ? blockRows : 1);
   // `maxima` holds, meanwhile, each row's largest score of a product of 0.
-  forBlocks(false, [&](Value block, int64_t keys) {
+  forAllBlocks([&](const KeyBlock &block) {
     Value rowsLargest = l.loop(
-        l.index(0), l.index(blockRows), {lowest},
+        l.index(0), rows, {lowest},
         [&](Value row, ValueRange carried) -> SmallVector<Value> {
           Value largest = l.loadLanes(maxima, place(row, Lanes::count));
           Value ofBlock = carried[0];
-          for (int64_t vector = 0; vector * Lanes::count < keys; ++vector) {
-            int64_t count = keys - vector * Lanes::count;
-            Value key =
-                l.add(l.mul(block, blockKeys), l.index(vector * Lanes::count));
+          for (int64_t along = 0; along < block.keys; along += Lanes::count) {
+            int64_t count = block.keys - along;
+            Value key = l.add(firstKey(block), l.index(along));
             Value t =
                 l.keepLanes(emitScore(zero, row, key, count), count, lowest);
             largest = l.maximum(largest, t);
@@ -163,10 +232,10 @@ void AttentionKernel::findLiveBlocks() {
           l.storeLanes(largest, maxima, place(row, Lanes::count));
           return {ofBlock};
         })[0];
-    l.store(l.anyAbove(rowsLargest, deadScore), live, block);
+    l.store(l.anyAbove(rowsLargest, deadScore), live, block.number);
   });
   Value allLive =
-      l.loop(l.index(0), l.index(blockRows), {l.boolean(true)},
+      l.loop(l.index(0), rows, {l.boolean(true)},
              [&](Value row, ValueRange carried) -> SmallVector<Value> {
                Value largest = l.loadLanes(maxima, place(row, Lanes::count));
                l.storeLanes(lowest, maxima, place(row, Lanes::count));
@@ -187,31 +256,89 @@ void AttentionKernel::spreadMaxima() {
     Value at = place(row, Lanes::count);
     Value largest = l.reduce(l.loadLanes(maxima, at),
                              [&](Value x, Value y) { return l.maximum(x, y); });
+    // Keys of a part may all be -inf to a row, whose weights are 0 then.
+    if (parts > 1)
+      largest = l.maximum(
+          largest, l.splat(l.scalar(std::numeric_limits<float>::lowest())));
     l.storeLanes(largest, maxima, at);
   });
 }
 
+Value AttentionKernel::sumOfRow(Value row) {
+  return l.reduce(
+      l.loadLanes(sums, place(row, Lanes::count)), [&](Value x, Value y) {
+        return arith::AddFOp::create(l.builder, l.loc, x, y).getResult();
+      });
+}
+
+/// Writes the quotients of `values` and `sum`.
+void AttentionKernel::storeRow(Value row, ValueRange values, Value sum) {
+  for (auto [vector, value] : llvm::enumerate(values)) {
+    int64_t along = vector * Lanes::count;
+    Value quotient = arith::DivFOp::create(l.builder, l.loc, value, sum);
+    l.storeLanes(l.fromF32(quotient, out.operand->type().getElementType()),
+                 out.memory, at(out, row, l.index(along)), a.width - along);
+  }
+}
+
 void AttentionKernel::storeResults() {
   l.loop(ownRows, l.index(blockRows), [&](Value row) {
-    Value sum = l.reduce(
-        l.loadLanes(sums, place(row, Lanes::count)), [&](Value x, Value y) {
-          return arith::AddFOp::create(l.builder, l.loc, x, y).getResult();
-        });
-    for (int64_t vector = 0; vector < widthVectors; ++vector) {
-      Value along = l.index(vector * Lanes::count);
-      Value value = arith::DivFOp::create(
-          l.builder, l.loc,
-          l.loadLanes(results, place(row, widthVectors * Lanes::count, along)),
-          sum);
-      l.storeLanes(l.fromF32(value, out.operand->type().getElementType()),
-                   out.memory, at(out, row, along),
-                   a.width - vector * Lanes::count);
-    }
+    SmallVector<Value> values;
+    for (int64_t vector = 0; vector < widthVectors; ++vector)
+      values.push_back(l.loadLanes(results, placeOfResult(row, vector)));
+    storeRow(row, values, sumOfRow(row));
   });
 }
 
-/// The block of rows with this number among all.
-void AttentionKernel::emitRows(Value number) {
+/// Vector 0 of a row of a part is the maximum, 1 the sum, then the result.
+Value AttentionKernel::placeOfPart(Value number, Value row, int64_t vector) {
+  return place(l.add(l.mul(number, blockRows), row),
+               (2 + widthVectors) * Lanes::count,
+               l.index(vector * Lanes::count));
+}
+
+void AttentionKernel::storePart(Value number) {
+  forRows([&](Value row) {
+    auto store = [&](Value lanes, int64_t vector) {
+      l.storeLanes(lanes, partials, placeOfPart(number, row, vector));
+    };
+    store(l.loadLanes(maxima, place(row, Lanes::count)), 0);
+    store(sumOfRow(row), 1);
+    for (int64_t vector = 0; vector < widthVectors; ++vector)
+      store(l.loadLanes(results, placeOfResult(row, vector)), 2 + vector);
+  });
+}
+
+/// Adds up the parts of a block of rows, each by what its maximum is below the
+/// maximum of all.
+void AttentionKernel::mergeParts(Value number) {
+  takeRows(number);
+  Value zero = l.splat(l.scalar(0)), lowest = l.splat(l.scalar(-INFINITY));
+  l.loop(ownRows, l.index(blockRows), [&](Value row) {
+    auto load = [&](Value part, int64_t vector) {
+      Value step = l.add(l.mul(number, parts), part);
+      return l.loadLanes(partials, placeOfPart(step, row, vector));
+    };
+    Value largest =
+        l.loop(l.index(0), l.index(parts), {lowest},
+               [&](Value part, ValueRange carried) -> SmallVector<Value> {
+                 return {l.maximum(carried[0], load(part, 0))};
+               })[0];
+    SmallVector<Value> start(1 + widthVectors, zero);
+    SmallVector<Value> all = l.loop(
+        l.index(0), l.index(parts), start, [&](Value part, ValueRange carried) {
+          Value weight = l.exp(l.minus(load(part, 0), largest));
+          SmallVector<Value> next;
+          for (auto [i, sum] : llvm::enumerate(carried))
+            next.push_back(l.fma(weight, load(part, 1 + i), sum));
+          return next;
+        });
+    storeRow(row, ArrayRef(all).drop_front(), all[0]);
+  });
+}
+
+/// Sets positions and places of the block of rows with this number among all.
+void AttentionKernel::takeRows(Value number) {
   // First and last blocks in turn: with a causal mask later ones have more
   // keys, and neighbours go to one thread.
   Value turn = l.rem(number, rowBlocks), rest = l.div(number, rowBlocks);
@@ -246,9 +373,16 @@ void AttentionKernel::emitRows(Value number) {
         packedBase = l.add(l.mul(packedBase, size), position);
     packedBase = l.mul(packedBase, numBlocks * a.depth * blockKeys);
   }
+}
 
+/// Results of a block of rows from a part of the keys.
+void AttentionKernel::emitRows(Value number) {
+  part = l.rem(number, parts);
+  takeRows(l.div(number, parts));
   Type f32 = l.builder.getF32Type();
-  scores = l.heap(blockRows * numBlocks * blockKeys, f32);
+  int64_t scoreSize = blockRows * scoreStride;
+  scores = scoreSize * 4 <= maxStackBytes ? l.stack(scoreSize, f32)
+                                          : l.heap(scoreSize, f32);
   maxima = l.stack(blockRows * Lanes::count, f32);
   sums = l.stack(blockRows * Lanes::count, f32);
   results = l.stack(blockRows * widthVectors * Lanes::count, f32);
@@ -260,18 +394,19 @@ void AttentionKernel::emitRows(Value number) {
     l.storeLanes(lowest, maxima, at);
     l.storeLanes(zero, sums, at);
     for (int64_t vector = 0; vector < widthVectors; ++vector)
-      l.storeLanes(zero, results,
-                   this->place(row, widthVectors * Lanes::count,
-                               l.index(vector * Lanes::count)));
+      l.storeLanes(zero, results, placeOfResult(row, vector));
   });
   if (a.masks)
     findLiveBlocks();
-  forBlocks(a.masks,
-            [&](Value block, int64_t keys) { emitScoresOfBlock(block, keys); });
+  forOwnBlocks([&](const KeyBlock &block) {
+    packed ? emitScoresByColumns(block) : emitScoresByDots(block);
+  });
   spreadMaxima();
-  forBlocks(a.masks,
-            [&](Value block, int64_t keys) { emitSumsOfBlock(block, keys); });
-  storeResults();
+  forOwnBlocks([&](const KeyBlock &block) { emitSumsOfBlock(block); });
+  if (parts == 1)
+    storeResults();
+  else
+    storePart(number);
 }
 
 func::FuncOp AttentionKernel::emit() {
@@ -306,11 +441,16 @@ func::FuncOp AttentionKernel::emit() {
   out = take(a.out);
   if (packed)
     packKeys();
-  int64_t steps = rowBlocks;
-  for (auto [dim, size] : llvm::enumerate(a.rows))
-    if (rowDim != dim)
-      steps *= size;
-  l.distribute(steps, parallel, [&](Value number) { emitRows(number); });
+  int64_t steps = countSteps();
+  if (parts > 1)
+    partials =
+        l.heap(steps * parts * blockRows * (2 + widthVectors) * Lanes::count,
+               builder.getF32Type());
+  l.distribute(steps * parts, parallel,
+               [&](Value number) { emitRows(number); });
+  if (parts > 1)
+    l.loop(l.index(0), l.index(steps),
+           [&](Value number) { mergeParts(number); });
   func::ReturnOp::create(builder, l.loc);
   return function;
 }

@@ -13,11 +13,11 @@
 
 namespace quantopt::execution {
 
-/// Keys that are masked or not together; their scores are in the first cache.
-inline constexpr int64_t blockKeys = 64;
 /// Rows and vectors of results that stay in registers: 16 of 32 with AVX-512,
 /// and enough sums in flight for a latency of 4 or 8.
-inline constexpr int64_t tileRows = 8, tileVectors = 2;
+struct AttentionTile {
+  int64_t rows, vectors;
+};
 
 /// Emits the function of one attention.
 class AttentionKernel {
@@ -33,34 +33,53 @@ private:
     /// The element of the first row and key of a block of rows.
     mlir::Value base = {};
   };
+  /// Keys that are masked or not together.
+  struct KeyBlock {
+    mlir::Value number;   // among all
+    mlir::Value inScores; // where its scores begin in those of a row
+    int64_t keys;
+  };
 
   void chooseBlocks();
+  int64_t countSteps() const;
   int64_t rowStride(const AttentionOperand &operand) const {
     return rowDim ? operand.rowStrides[*rowDim] : 0;
   }
+  bool maskVariesByRow() const;
   void packKeys();
+  void takeRows(mlir::Value number);
   void emitRows(mlir::Value number);
   void findLiveBlocks();
-  void emitScoresOfBlock(mlir::Value block, int64_t keys);
-  void emitProducts(mlir::Value block, mlir::Value row, int64_t rows,
-                    int64_t vector, int64_t vectors, int64_t keys);
-  void emitDots(mlir::Value block, mlir::Value row, int64_t vector,
-                int64_t keys);
+  void emitScoresByColumns(const KeyBlock &block);
+  void emitScoresByDots(const KeyBlock &block);
+  void emitProducts(const KeyBlock &block, mlir::Value row, int64_t rows,
+                    int64_t vector, int64_t vectors);
+  void prefetchNext(const Buffer &buffer, mlir::Value from);
+  void emitDots(const KeyBlock &block, mlir::Value row, int64_t rows,
+                mlir::Value along, int64_t count);
   mlir::Value emitScore(mlir::Value product, mlir::Value row, mlir::Value key,
                         int64_t count);
-  void finishScores(mlir::Value product, mlir::Value block, mlir::Value row,
-                    int64_t vector, int64_t keys);
+  void finishScores(mlir::Value product, const KeyBlock &block, mlir::Value row,
+                    mlir::Value along, int64_t count);
   void spreadMaxima();
-  void emitSumsOfBlock(mlir::Value block, int64_t keys);
-  void addProducts(mlir::Value block, mlir::Value row, int64_t rows,
-                   int64_t vector, int64_t vectors, int64_t keys);
+  void emitSumsOfBlock(const KeyBlock &block);
+  void addProducts(const KeyBlock &block, mlir::Value row, int64_t rows,
+                   int64_t vector, int64_t vectors);
+  mlir::Value sumOfRow(mlir::Value row);
+  void storeRow(mlir::Value row, mlir::ValueRange values, mlir::Value sum);
   void storeResults();
+  void storePart(mlir::Value number);
+  void mergeParts(mlir::Value number);
 
   mlir::Value place(mlir::Value row, int64_t perRow, mlir::Value offset = {});
+  mlir::Value placeOfResult(mlir::Value row, int64_t vector);
+  mlir::Value placeOfPart(mlir::Value number, mlir::Value row, int64_t vector);
   mlir::Value at(const Buffer &buffer, mlir::Value row, mlir::Value offset);
   mlir::Value broadcastFrom(const Buffer &buffer, mlir::Value index);
-  void forBlocks(bool masked,
-                 llvm::function_ref<void(mlir::Value, int64_t)> body);
+  mlir::Value firstKey(const KeyBlock &block);
+  void forAllBlocks(llvm::function_ref<void(const KeyBlock &)> body);
+  /// Those of this part of the keys, which are not dead.
+  void forOwnBlocks(llvm::function_ref<void(const KeyBlock &)> body);
   /// Calls `body` with the first row and the number of rows of each tile.
   void forTiles(llvm::function_ref<void(mlir::Value, int64_t)> body);
   void forRows(llvm::function_ref<void(mlir::Value)> body);
@@ -71,13 +90,18 @@ private:
   Buffer q, k, v, out;
   llvm::SmallVector<Buffer> others;
   std::optional<unsigned> rowDim; // the row dimension that is cut into blocks
-  int64_t blockRows = 1, rowBlocks = 1, numBlocks = 1, depthVectors = 1,
-          widthVectors = 1;
+  int64_t blockRows = 1, rowBlocks = 1, blockKeys = 1, numBlocks = 1,
+          depthVectors = 1, widthVectors = 1;
+  int64_t parts = 1;       // of the keys, by turns of blocks
+  int64_t scoreStride = 1; // from a row's scores to the next one's
+  AttentionTile tile = {1, 1};
   bool packed = false, parallel = false;
   llvm::SmallVector<mlir::Value>
       rowPosition;     // of the block's first row, by dimension
   mlir::Value ownRows; // the first row that no block before has
+  mlir::Value part;    // which part of the keys
   mlir::Value packedKeys, packedBase, scores, maxima, sums, results, live;
+  mlir::Value partials; // maxima, sums and results of parts
 };
 
 } // namespace quantopt::execution

@@ -7,11 +7,12 @@
 
 #include "AttentionKernel.h"
 
-#include "mlir/Dialect/Math/IR/Math.h"
-
 using namespace mlir;
 using namespace quantopt;
 using namespace quantopt::execution;
+
+/// Keys whose products with a tile of rows stay in registers.
+static constexpr int64_t dotKeys = 4;
 
 /// t for a vector of products at `row` of the block and keys from `key` on, of
 /// which `count` exist.
@@ -63,22 +64,23 @@ Value AttentionKernel::emitScore(Value product, Value row, Value key,
   return mapping.lookup(body->getTerminator()->getOperand(0));
 }
 
-void AttentionKernel::finishScores(Value product, Value block, Value row,
-                                   int64_t vector, int64_t keys) {
-  int64_t count = keys - vector * Lanes::count;
-  Value offset = l.add(l.mul(block, blockKeys), l.index(vector * Lanes::count));
-  Value t = l.keepLanes(emitScore(product, row, offset, count), count,
+/// Scores of the keys from `along` on in the block, of which `count` exist.
+void AttentionKernel::finishScores(Value product, const KeyBlock &block,
+                                   Value row, Value along, int64_t count) {
+  Value key = l.add(firstKey(block), along);
+  Value t = l.keepLanes(emitScore(product, row, key, count), count,
                         l.splat(l.scalar(-INFINITY)));
-  l.storeLanes(t, scores, place(row, numBlocks * blockKeys, offset));
+  l.storeLanes(t, scores,
+               place(row, scoreStride, l.add(block.inScores, along)));
   Value at = place(row, Lanes::count);
   l.storeLanes(l.maximum(l.loadLanes(maxima, at), t), maxima, at);
 }
 
 /// Scores of a tile of rows, from transposed keys.
-void AttentionKernel::emitProducts(Value block, Value row, int64_t rows,
-                                   int64_t vector, int64_t vectors,
-                                   int64_t keys) {
-  Value line = l.add(packedBase, l.add(l.mul(block, a.depth * blockKeys),
+void AttentionKernel::emitProducts(const KeyBlock &block, Value row,
+                                   int64_t rows, int64_t vector,
+                                   int64_t vectors) {
+  Value line = l.add(packedBase, l.add(l.mul(block.number, a.depth * blockKeys),
                                        l.index(vector * Lanes::count)));
   SmallVector<Value> places, rowNumbers, start;
   for (int64_t i = 0; i < rows; ++i) {
@@ -102,72 +104,108 @@ void AttentionKernel::emitProducts(Value block, Value row, int64_t rows,
         return next;
       });
   for (int64_t i = 0; i < rows; ++i)
-    for (int64_t j = 0; j < vectors; ++j)
-      finishScores(products[i * vectors + j], block, rowNumbers[i], vector + j,
-                   keys);
+    for (int64_t j = 0; j < vectors; ++j) {
+      int64_t along = (vector + j) * Lanes::count;
+      finishScores(products[i * vectors + j], block, rowNumbers[i],
+                   l.index(along), block.keys - along);
+    }
 }
 
-/// Scores of one row, where few share a key: lanes run along the depth.
-void AttentionKernel::emitDots(Value block, Value row, int64_t vector,
-                               int64_t keys) {
-  SmallVector<Value> dots(Lanes::count, l.splat(l.scalar(0)));
-  int64_t count = std::min(keys - vector * Lanes::count, Lanes::count);
-  Value first = l.add(l.mul(block, blockKeys), l.index(vector * Lanes::count));
-  for (int64_t part = 0; part < depthVectors; ++part) {
-    Value along = l.index(part * Lanes::count);
-    int64_t rest = a.depth - part * Lanes::count;
-    Value x = l.toF32(l.loadLanes(q.memory, at(q, row, along), rest));
-    for (int64_t key = 0; key < count; ++key) {
-      Value index =
-          l.add(k.base, l.mul(l.add(first, l.index(key)), a.k.keyStride));
-      Value y = l.toF32(l.loadLanes(k.memory, l.add(index, along), rest));
-      dots[key] = l.fma(x, y, dots[key]);
+/// Asks for what the next block has where `from` is in this one: few rows read
+/// each key once, from memory.
+void AttentionKernel::prefetchNext(const Buffer &buffer, Value from) {
+  int64_t distance = parts * blockKeys * buffer.operand->keyStride;
+  l.prefetch(buffer.memory, l.add(from, l.index(distance)));
+}
+
+/// Products of a tile of rows with `keys` keys of the block, up to 4, from
+/// `along` on. Lanes run along the depth, and keys are read once for all rows.
+void AttentionKernel::emitDots(const KeyBlock &block, Value row, int64_t rows,
+                               Value along, int64_t keys) {
+  SmallVector<Value> places;
+  for (int64_t i = 0; i < rows; ++i)
+    places.push_back(at(q, l.add(row, l.index(i)), {}));
+  Value first =
+      l.add(k.base, l.mul(l.add(firstKey(block), along), a.k.keyStride));
+  SmallVector<SmallVector<Value>> dots(
+      rows, SmallVector<Value>(dotKeys, l.splat(l.scalar(0))));
+  for (int64_t vector = 0; vector < depthVectors; ++vector) {
+    Value offset = l.index(vector * Lanes::count);
+    int64_t rest = a.depth - vector * Lanes::count;
+    SmallVector<Value> columns;
+    for (int64_t j = 0; j < keys; ++j) {
+      Value from = l.add(first, l.add(l.index(j * a.k.keyStride), offset));
+      prefetchNext(k, from);
+      columns.push_back(l.toF32(l.loadLanes(k.memory, from, rest)));
+    }
+    for (int64_t i = 0; i < rows; ++i) {
+      Value x = l.toF32(l.loadLanes(q.memory, l.add(places[i], offset), rest));
+      for (auto [j, column] : llvm::enumerate(columns))
+        dots[i][j] = l.fma(x, column, dots[i][j]);
     }
   }
-  finishScores(l.sumEach(dots), block, row, vector, keys);
+  Value to = l.add(block.inScores, along);
+  for (int64_t i = 0; i < rows; ++i)
+    l.storeLanes(l.sumEach(dots[i]), scores,
+                 place(l.add(row, l.index(i)), scoreStride, to), dotKeys);
 }
 
-void AttentionKernel::emitScoresOfBlock(Value block, int64_t keys) {
-  int64_t vectors = llvm::divideCeil(keys, Lanes::count);
-  if (!packed) {
-    forRows([&](Value row) {
-      for (int64_t vector = 0; vector < vectors; ++vector)
-        emitDots(block, row, vector, keys);
-    });
-    return;
-  }
+/// Scores of a block where few rows share a key.
+void AttentionKernel::emitScoresByDots(const KeyBlock &block) {
   forTiles([&](Value row, int64_t rows) {
-    for (int64_t vector = 0; vector < vectors; vector += tileVectors)
+    int64_t whole = block.keys / dotKeys;
+    if (whole > 0)
+      l.loop(l.index(0), l.index(whole), [&](Value number) {
+        emitDots(block, row, rows, l.mul(number, dotKeys), dotKeys);
+      });
+    if (int64_t rest = block.keys % dotKeys)
+      emitDots(block, row, rows, l.index(whole * dotKeys), rest);
+  });
+  forRows([&](Value row) {
+    for (int64_t along = 0; along < block.keys; along += Lanes::count) {
+      Value from = l.add(block.inScores, l.index(along));
+      Value product = l.loadLanes(scores, place(row, scoreStride, from));
+      finishScores(product, block, row, l.index(along), block.keys - along);
+    }
+  });
+}
+
+void AttentionKernel::emitScoresByColumns(const KeyBlock &block) {
+  int64_t vectors = llvm::divideCeil(block.keys, Lanes::count);
+  forTiles([&](Value row, int64_t rows) {
+    for (int64_t vector = 0; vector < vectors; vector += tile.vectors)
       emitProducts(block, row, rows, vector,
-                   std::min(tileVectors, vectors - vector), keys);
+                   std::min(tile.vectors, vectors - vector));
   });
 }
 
 /// results[row] += weights of a block of keys times v, for a tile.
-void AttentionKernel::addProducts(Value block, Value row, int64_t rows,
-                                  int64_t vector, int64_t vectors,
-                                  int64_t keys) {
-  Value firstKey = l.mul(block, blockKeys);
-  Value from = l.add(v.base, l.add(l.mul(firstKey, a.v.keyStride),
+void AttentionKernel::addProducts(const KeyBlock &block, Value row,
+                                  int64_t rows, int64_t vector,
+                                  int64_t vectors) {
+  Value from = l.add(v.base, l.add(l.mul(firstKey(block), a.v.keyStride),
                                    l.index(vector * Lanes::count)));
   SmallVector<Value> places, weights, start;
   for (int64_t i = 0; i < rows; ++i) {
     Value number = l.add(row, l.index(i));
-    weights.push_back(place(number, numBlocks * blockKeys, firstKey));
+    weights.push_back(place(number, scoreStride, block.inScores));
     for (int64_t j = 0; j < vectors; ++j) {
-      places.push_back(place(number, widthVectors * Lanes::count,
-                             l.index((vector + j) * Lanes::count)));
+      places.push_back(placeOfResult(number, vector + j));
       start.push_back(l.loadLanes(results, places.back()));
     }
   }
   SmallVector<Value> done = l.loop(
-      l.index(0), l.index(keys), start, [&](Value key, ValueRange carried) {
+      l.index(0), l.index(block.keys), start,
+      [&](Value key, ValueRange carried) {
         SmallVector<Value> columns, next;
         Value line = l.add(from, l.mul(key, a.v.keyStride));
-        for (int64_t j = 0; j < vectors; ++j)
-          columns.push_back(l.toF32(
-              l.loadLanes(v.memory, l.add(line, l.index(j * Lanes::count)),
-                          a.width - (vector + j) * Lanes::count)));
+        for (int64_t j = 0; j < vectors; ++j) {
+          Value part = l.add(line, l.index(j * Lanes::count));
+          if (!packed)
+            prefetchNext(v, part);
+          columns.push_back(l.toF32(l.loadLanes(
+              v.memory, part, a.width - (vector + j) * Lanes::count)));
+        }
         for (int64_t i = 0; i < rows; ++i) {
           Value x = l.splat(l.load(scores, l.add(weights[i], key)));
           for (int64_t j = 0; j < vectors; ++j)
@@ -179,25 +217,22 @@ void AttentionKernel::addProducts(Value block, Value row, int64_t rows,
     l.storeLanes(value, results, place);
 }
 
-void AttentionKernel::emitSumsOfBlock(Value block, int64_t keys) {
+void AttentionKernel::emitSumsOfBlock(const KeyBlock &block) {
   forRows([&](Value row) {
     Value at = place(row, Lanes::count);
     Value largest = l.loadLanes(maxima, at), sum = l.loadLanes(sums, at);
-    for (int64_t vector = 0; vector * Lanes::count < keys; ++vector) {
+    for (int64_t along = 0; along < block.keys; along += Lanes::count) {
       Value offset =
-          place(row, numBlocks * blockKeys,
-                l.add(l.mul(block, blockKeys), l.index(vector * Lanes::count)));
-      Value difference = arith::SubFOp::create(
-          l.builder, l.loc, l.loadLanes(scores, offset), largest);
-      Value weight = math::ExpOp::create(l.builder, l.loc, difference);
+          place(row, scoreStride, l.add(block.inScores, l.index(along)));
+      Value weight = l.exp(l.minus(l.loadLanes(scores, offset), largest));
       l.storeLanes(weight, scores, offset);
       sum = arith::AddFOp::create(l.builder, l.loc, sum, weight);
     }
     l.storeLanes(sum, sums, at);
   });
   forTiles([&](Value row, int64_t rows) {
-    for (int64_t vector = 0; vector < widthVectors; vector += tileVectors)
+    for (int64_t vector = 0; vector < widthVectors; vector += tile.vectors)
       addProducts(block, row, rows, vector,
-                  std::min(tileVectors, widthVectors - vector), keys);
+                  std::min(tile.vectors, widthVectors - vector));
   });
 }

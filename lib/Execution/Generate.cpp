@@ -10,6 +10,7 @@
 #include "ArrayIO.h"
 
 #include "quantopt/Runtime/Matrix.h"
+#include "quantopt/Runtime/Pages.h"
 
 #include "mlir/IR/Diagnostics.h"
 
@@ -117,12 +118,23 @@ private:
 } // namespace
 
 LogicalResult Generation::allocateCaches() {
+  constexpr size_t alignment = 64;
+  size_t bytes = 0;
   for (InPlaceArgument cache : decode.compiled.inPlaceArguments()) {
     RankedTensorType type = decode.compiled.inputTypes()[cache.argument];
-    std::optional<HostArray> zeros = execution::makeZeros(type);
-    if (!zeros)
-      return emitError(location, "no memory for the key/value caches");
-    caches.push_back(*zeros);
+    HostArray &array = caches.emplace_back();
+    array.dtype = *execution::dtypeOf(type.getElementType());
+    array.shape = type.getShape().vec();
+    bytes += llvm::alignTo(array.sizeInBytes(), alignment);
+  }
+  std::shared_ptr<std::byte> memory = allocateHugePages(bytes);
+  if (!memory)
+    return emitError(location, "no memory for the key/value caches");
+  std::byte *next = memory.get();
+  for (HostArray &array : caches) {
+    array.data = next;
+    array.owner = memory;
+    next += llvm::alignTo(array.sizeInBytes(), alignment);
   }
   return success();
 }

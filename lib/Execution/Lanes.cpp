@@ -8,6 +8,7 @@
 #include "Lanes.h"
 
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
@@ -133,6 +134,12 @@ void Lanes::store(Value value, Value memory, Value index) {
   memref::StoreOp::create(builder, loc, value, memory, ValueRange{index});
 }
 
+void Lanes::prefetch(Value memory, Value index) {
+  memref::PrefetchOp::create(builder, loc, memory, ValueRange{index},
+                             /*isWrite=*/false, /*localityHint=*/2,
+                             /*isDataCache=*/true);
+}
+
 Value Lanes::mask(int64_t exist) {
   SmallVector<bool> bits;
   for (int64_t lane = 0; lane < count; ++lane)
@@ -235,6 +242,12 @@ Value Lanes::fma(Value x, Value y, Value z) {
   return vector::FMAOp::create(builder, loc, x, y, z);
 }
 
+Value Lanes::minus(Value x, Value y) {
+  return arith::SubFOp::create(builder, loc, x, y);
+}
+
+Value Lanes::exp(Value x) { return math::ExpOp::create(builder, loc, x); }
+
 Value Lanes::maximum(Value x, Value y) {
   return arith::MaximumFOp::create(builder, loc, x, y);
 }
@@ -265,8 +278,9 @@ Value Lanes::reduce(Value lanes,
 Value Lanes::sumEach(SmallVector<Value> vectors) {
   // A step halves the number of vectors: it adds neighbouring lanes of two and
   // interleaves the sums.
-  for (int64_t step = 1; step < count; step *= 2) {
-    for (int64_t i = 0; i < count; i += 2 * step) {
+  int64_t number = vectors.size();
+  for (int64_t step = 1; step < number; step *= 2) {
+    for (int64_t i = 0; i < number; i += 2 * step) {
       Value x = vectors[i], y = vectors[i + step];
       Value low = shuffle(x, y, [&](int64_t lane) {
         return lane & step ? count + lane - step : lane;
@@ -277,6 +291,12 @@ Value Lanes::sumEach(SmallVector<Value> vectors) {
       vectors[i] = arith::AddFOp::create(builder, loc, low, high);
     }
   }
+  // Each has 16 / number sums now.
+  for (int64_t step = number; step < count; step *= 2)
+    vectors[0] = arith::AddFOp::create(
+        builder, loc, vectors[0],
+        shuffle(vectors[0], vectors[0],
+                [&](int64_t lane) { return lane ^ step; }));
   return vectors[0];
 }
 

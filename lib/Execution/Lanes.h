@@ -58,6 +58,9 @@ public:
   mlir::Value heap(int64_t size, mlir::Type element);
   mlir::Value load(mlir::Value memory, mlir::Value index);
   void store(mlir::Value value, mlir::Value memory, mlir::Value index);
+  /// Asks for the line of an element, which need not exist, up to the second
+  /// cache.
+  void prefetch(mlir::Value memory, mlir::Value index);
   /// The lanes from `exist` on are 0, and not read.
   mlir::Value loadLanes(mlir::Value memory, mlir::Value index,
                         int64_t exist = count);
@@ -72,6 +75,8 @@ public:
   mlir::Value toF32(mlir::Value value);
   mlir::Value fromF32(mlir::Value value, mlir::Type element);
   mlir::Value fma(mlir::Value x, mlir::Value y, mlir::Value z);
+  mlir::Value minus(mlir::Value x, mlir::Value y);
+  mlir::Value exp(mlir::Value x);
   mlir::Value maximum(mlir::Value x, mlir::Value y);
   /// `other` in the lanes from `exist` on.
   mlir::Value keepLanes(mlir::Value lanes, int64_t exist, mlir::Value other);
@@ -79,7 +84,8 @@ public:
   mlir::Value
   reduce(mlir::Value lanes,
          llvm::function_ref<mlir::Value(mlir::Value, mlir::Value)> combine);
-  /// Lane i is the sum of the lanes of vector i, of 16.
+  /// Lane i is the sum of the lanes of vector i modulo their number, which is a
+  /// power of two up to 16.
   mlir::Value sumEach(llvm::SmallVector<mlir::Value> vectors);
   /// Lane i of vector j becomes lane j of vector i, of 16.
   void transpose(llvm::MutableArrayRef<mlir::Value> vectors);

@@ -25,4 +25,20 @@ void releasePages(const void *data, size_t bytes) {
 #endif
 }
 
+std::shared_ptr<std::byte> allocateHugePages(size_t bytes) {
+  constexpr uintptr_t hugePage = uintptr_t(2) << 20;
+  size_t mapped = bytes + hugePage;
+  void *pages = mmap(nullptr, mapped, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (pages == MAP_FAILED)
+    return nullptr;
+  auto begin =
+      (reinterpret_cast<uintptr_t>(pages) + hugePage - 1) / hugePage * hugePage;
+#ifdef MADV_HUGEPAGE
+  madvise(reinterpret_cast<void *>(begin), bytes, MADV_HUGEPAGE);
+#endif
+  return {reinterpret_cast<std::byte *>(begin),
+          [=](std::byte *) { munmap(pages, mapped); }};
+}
+
 } // namespace quantopt

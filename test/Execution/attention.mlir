@@ -7,8 +7,8 @@
 // CHECK: func.func private @attention_0(%[[Q:.*]]: memref<2x64x16xf32>, %[[K:.*]]: memref<2x80x16xf32>, %[[V:.*]]: memref<2x80x16xf32>, %[[MASK:.*]]: memref<64x80xf32>, %{{.*}}: memref<2x64x16xf32>)
 // Keys are transposed once, for all blocks of rows.
 // CHECK: memref.alloc() {alignment = 64 : i64} : memref<4096xf32>
-// Scores of 32 rows and two blocks of 64 keys.
-// CHECK: memref.alloc() {alignment = 64 : i64} : memref<4096xf32>
+// Scores of 32 rows and two blocks of 64 keys, a line between rows.
+// CHECK: memref.alloca() {alignment = 64 : i64} : memref<4608xf32>
 // What a mask leaves of a block is asked before it is multiplied.
 // CHECK: vector.reduction <or>
 // CHECK: scf.if

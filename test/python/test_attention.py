@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Attention kernels of quant-run against numpy in double precision."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -45,6 +45,11 @@ CASES = [
     Case("one_row", heads=3, group=3, rows=1, keys=300, depth=64, width=64, mask="past"),
     Case("one_row_one_head_each", heads=5, rows=1, keys=77, depth=20, width=20, mask="past"),
     Case("one_row_bf16", heads=3, group=3, rows=1, keys=130, depth=64, width=64, mask="past", dtype="bf16"),
+    # So much work for so few heads that keys are cut into parts.
+    Case("parts", heads=3, group=3, rows=1, keys=1100, depth=64, width=64, mask="past"),
+    Case("parts_no_mask", heads=1, group=5, rows=1, keys=3000, depth=40, width=24),
+    Case("parts_unseen_by_a_row", heads=2, rows=20, keys=800, depth=64, width=64, mask="index"),
+    Case("parts_row_masks_all", heads=2, rows=20, keys=800, depth=64, width=64, mask="row"),
     Case("few_rows", heads=2, group=2, rows=3, keys=130, depth=24, width=40, mask="past"),
     Case("long", heads=1, rows=64, keys=3000, depth=16, width=16, mask="infinite"),
     Case("long_few", heads=1, group=2, rows=20, keys=20000, depth=16, width=16),
@@ -66,7 +71,7 @@ def make_inputs(case):
     if case.mask == "row":
         mask = np.where(later, np.float32(LOWEST), np.float32(0))
         mask[7] = LOWEST
-        mask[41] = LOWEST
+        mask[min(41, case.rows - 1)] = LOWEST
         return q, k, v, mask
     if case.mask == "past":
         known = key[-1] < case.keys // 2
@@ -197,16 +202,25 @@ def test_against_numpy(case, tmp_path):
     np.testing.assert_array_equal(y, shared)
 
 
-def test_masked_values_are_not_read_into_the_result(tmp_path):
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case("past", heads=1, group=2, rows=1, keys=256, depth=16, width=16, mask="past"),
+        Case("parts", heads=3, group=3, rows=1, keys=1024, depth=64, width=64, mask="past"),
+        Case("rows", heads=1, rows=64, keys=256, depth=16, width=16, mask="past"),
+    ],
+    ids=lambda case: case.name,
+)
+def test_masked_values_are_not_read_into_the_result(case, tmp_path):
     """Blocks of keys that nobody sees may hold anything, as in a cache that
     is not full."""
-    case = Case("past", heads=1, group=2, rows=1, keys=256, depth=16, width=16, mask="past")
     path = tmp_path / "attention.mlir"
     path.write_text(make_module(case))
     q, k, v, mask = make_inputs(case)
-    k[:, :, 192:] = np.nan
-    v[:, :, 192:] = np.nan
+    seen = case.keys // 2
+    k[:, :, seen:] = np.nan
+    v[:, :, seen:] = np.nan
     (y,) = run_module(path, [q, k, v, mask], tmp_path)
-    half = Case("half", heads=1, group=2, rows=1, keys=128, depth=16, width=16)
-    expected = compute(half, q, k[:, :, :128], v[:, :, :128])
+    half = replace(case, keys=seen, mask="none")
+    expected = compute(half, q, k[:, :, :seen], v[:, :, :seen])
     np.testing.assert_allclose(y, expected, rtol=0, atol=1e-5)

@@ -9,6 +9,7 @@
 #define QUANTOPT_RUNTIME_PAGES_H
 
 #include <cstddef>
+#include <memory>
 
 namespace quantopt {
 
@@ -17,6 +18,10 @@ namespace quantopt {
 /// memory of any other kind keeps its contents too. Nothing happens where the
 /// system does not know the request.
 void releasePages(const void *data, size_t bytes);
+
+/// So many bytes of zeros, in huge pages where the system has them: what is
+/// streamed costs few address translations then. Null if there is no memory.
+std::shared_ptr<std::byte> allocateHugePages(size_t bytes);
 
 } // namespace quantopt
 
