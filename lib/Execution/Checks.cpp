@@ -23,14 +23,16 @@ using namespace mlir;
 using namespace quantopt;
 using namespace quantopt::execution;
 
-/// True if `index` is made of loop positions and constants alone, so that
-/// whoever wrote the op knew its range.
+/// True if `index` is made of loop positions, constants and what is bounded by
+/// them alone, so that whoever wrote the op knew its range.
 static bool isStructural(Value index) {
   Operation *op = index.getDefiningOp();
   if (!op)
     return false;
   if (isa<linalg::IndexOp>(op) || op->hasTrait<OpTrait::ConstantLike>())
     return true;
+  if (isa<arith::MinUIOp>(op))
+    return llvm::any_of(op->getOperands(), isStructural);
   return isa<arith::ArithDialect>(op->getDialect()) &&
          llvm::all_of(op->getOperands(), isStructural);
 }

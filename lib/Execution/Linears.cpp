@@ -10,6 +10,7 @@
 #include "quantopt/Codegen/CPU/Passes.h"
 #include "quantopt/Codegen/GPU/Passes.h"
 #include "quantopt/Dialect/LowBit/IR/BlobData.h"
+#include "quantopt/Dialect/LowBit/IR/Lookup.h"
 #include "quantopt/Dialect/LowBit/IR/Routing.h"
 #include "quantopt/Execution/HostCalls.h"
 
@@ -129,14 +130,18 @@ static LogicalResult refuseUnknownWeight(lowbit::LinearOp linear) {
          << "' has a quantized weight that is not a lowbit.weight";
 }
 
-/// Weights that no linear reads any more go; they mean nothing to other ops.
-static LogicalResult eraseWeights(func::FuncOp entry) {
+/// Look-ups read the weights where the linears left them. Weights that nothing
+/// reads any more go; they mean nothing to other ops.
+static LogicalResult lowerLookups(func::FuncOp entry) {
+  if (failed(lowbit::lowerLookups(entry)))
+    return failure();
   WalkResult rest = entry.walk([&](lowbit::WeightOp op) {
     if (op->use_empty()) {
       op.erase();
       return WalkResult::advance();
     }
-    op.emitError("is used by something that is not a lowbit.linear");
+    op.emitError("is used by something that is neither a lowbit.linear nor a "
+                 "lowbit.lookup");
     return WalkResult::interrupt();
   });
   return failure(rest.wasInterrupted());
@@ -147,22 +152,16 @@ static FailureOr<Value> dequantize(lowbit::LinearOp linear) {
   auto weight = linear.getWeight().getDefiningOp<lowbit::WeightOp>();
   if (!weight)
     return refuseUnknownWeight(linear);
-  lowbit::WeightType type = weight.getResult().getType();
-  if (type.getLayout())
-    return linear.emitError("'")
-           << linear.getName() << "' has a weight that is packed for a target, "
-           << "and no kernel for it; give the module before lowbit-pack";
-  if (failed(weight.getPlaneData()))
-    return failure();
   OpBuilder builder(linear);
-  SmallVector<Value> planes;
-  for (ElementsAttr plane : weight.getPlaneAttrs())
-    planes.push_back(
-        arith::ConstantOp::create(builder, linear.getLoc(), plane));
+  auto planes = lowbit::emitPlanes(builder, weight);
+  if (failed(planes))
+    return failure();
+  lowbit::WeightType type = weight.getResult().getType();
   auto floats =
       RankedTensorType::get({type.getN(), type.getK()}, builder.getF32Type());
-  return type.getScheme().emitDequantize(builder, linear.getLoc(), planes,
-                                         floats);
+  return type.getScheme().emitDequantize(
+      builder, linear.getLoc(), type.getN(), type.getK(), *planes,
+      type.getPlaneLayout(), /*rows=*/Value(), floats);
 }
 
 /// Whether there are kernels that multiply with the codes themselves: groups
@@ -236,13 +235,13 @@ LogicalResult execution::lowerLinears(Compilation &compilation) {
         failed(lowerWithoutHost(compilation, hasKernel)) ||
         failed(kernels::lowerLinears(compilation.module, *compilation.chip,
                                      /*compute=*/std::nullopt)) ||
-        failed(eraseWeights(compilation.entry)));
+        failed(lowerLookups(compilation.entry)));
   if (failed(lowerToKernels(compilation)))
     return failure();
   if (compilation.ahead)
     return failure(failed(lowerWithoutHost(
                        compilation, [](lowbit::LinearOp) { return false; })) ||
-                   failed(eraseWeights(compilation.entry)));
+                   failed(lowerLookups(compilation.entry)));
   int64_t nextId = 0;
   compilation.entry.walk([&](Operation *op) {
     if (auto linear = dyn_cast<lowbit::HostLinearOp>(op))
@@ -278,5 +277,5 @@ LogicalResult execution::lowerLinears(Compilation &compilation) {
         source && isOpTriviallyDead(source))
       source->erase();
   }
-  return eraseWeights(compilation.entry);
+  return lowerLookups(compilation.entry);
 }

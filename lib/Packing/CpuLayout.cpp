@@ -32,7 +32,7 @@ static void packLines(const uint8_t *codes, int64_t n, int64_t k, unsigned bits,
       for (int64_t row = 0; row < rows; ++row) {
         const uint8_t *from = codes + (rowBegin + row) * k + begin;
         for (int64_t i = 0; i < count; ++i) {
-          Place place = placeOf(row, i, width);
+          Place<int64_t> place = placeOf(row, i, width);
           piece[place.byte] |= (from[i] >> shift & mask) << place.bit;
         }
       }
@@ -51,7 +51,7 @@ static void unpackLines(const uint8_t *plane, int64_t k, unsigned bits,
     const uint8_t *block = tile + column / kBlockK * blockBytes(bits);
     unsigned code = 0;
     for (auto [width, shift, offset] : pieces) {
-      Place place = placeOf(row % kBlockRows, column % kBlockK, width);
+      Place<int64_t> place = placeOf(row % kBlockRows, column % kBlockK, width);
       unsigned byte = block[pieceOffset(shift) + place.byte];
       code |= (byte >> place.bit & ((1u << width) - 1)) << shift;
     }

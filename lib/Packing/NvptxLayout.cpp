@@ -124,13 +124,11 @@ static int64_t fragmentSlot(int64_t index, int64_t groups) {
 }
 
 /// Byte and bit of a zero.
-static std::pair<int64_t, unsigned> zeroPlace(int64_t index, int64_t groups,
-                                              unsigned bits) {
+static ZeroPlace<int64_t> zeroPlace(int64_t index, int64_t groups,
+                                    unsigned bits) {
   int64_t row = index / groups, tile = groupTile(row, index % groups, groups);
-  int64_t inTile = row % kBlockRows;
-  if (bits > 4)
-    return {tile * zeroBytes(bits) + rowSlot(inTile), 0};
-  return {tile * zeroBytes(bits) + inTile % 8, 4 * (inTile / 8)};
+  auto [byte, bit] = zeroPlaceOf(row % kBlockRows, bits);
+  return {tile * zeroBytes(bits) + byte, bit};
 }
 
 static int64_t fragmentZeroBytes(int64_t rows, int64_t groups, unsigned bits) {

@@ -33,6 +33,7 @@
 
 #include <array>
 #include <cstdint>
+#include <type_traits>
 
 namespace quantopt::fragment {
 
@@ -89,16 +90,17 @@ constexpr int64_t codeBytes(int64_t n, int64_t k, unsigned bits) {
   return rowTiles(n) * rowTileBytes(k, bits);
 }
 
-/// Element 0 or 1 of one pair of a lane.
-struct Element {
-  int64_t lane, pair, element;
+/// Element 0 or 1 of one pair of a lane. Here and below `Int` is int64_t, or
+/// emits code that computes the same.
+template <typename Int> struct Element {
+  Int lane, pair, element;
   bool operator==(const Element &) const = default;
 };
 
 /// Who owns the code of `row` (0 to 15) and `k` (0 to 63) of a block.
-constexpr Element elementOf(int64_t row, int64_t k) {
-  int64_t reg = row / 8 + 2 * (k % 4 / 2), step = k % 16 / 4;
-  return {4 * (row % 8) + k / 16, kRegisters * step + reg, k % 2};
+template <typename Int> constexpr Element<Int> elementOf(Int row, Int k) {
+  Int reg = row / 8 + k % 4 / 2 * 2, step = k % 16 / 4;
+  return {row % 8 * 4 + k / 16, step * kRegisters + reg, k % 2};
 }
 
 /// Row and k in its block of what elementOf finds.
@@ -111,19 +113,24 @@ constexpr int64_t kOf(int64_t lane, int64_t pair, int64_t element) {
 
 /// A little-endian 32-bit word of a lane holds 16 / width pairs: which of the
 /// lane's words a pair is in, and at which bit an element of it begins.
-constexpr int64_t wordOf(int64_t pair, unsigned width) {
+template <typename Int> constexpr Int wordOf(Int pair, int64_t width) {
   return pair / (16 / width);
 }
-constexpr unsigned bitOf(int64_t pair, int64_t element, unsigned width) {
-  return pair % (16 / width) * width + 16 * element;
+template <typename Int>
+constexpr Int bitOf(Int pair, std::type_identity_t<Int> element,
+                    int64_t width) {
+  return pair % (16 / width) * width + element * 16;
 }
 
 /// Bytes from the begin of a piece to a lane's word (of `width`): the lane's
 /// words follow each other, except that loads are of at most 16 bytes.
-constexpr int64_t wordByte(int64_t lane, int64_t word, unsigned width) {
+template <typename Int>
+constexpr Int wordByte(Int lane, std::type_identity_t<Int> word,
+                       int64_t width) {
   int64_t together = width < 4 ? width : 4;
-  return 4 * (word / together * kLanes * together + lane * together +
-              word % together);
+  return (word / together * (kLanes * together) + lane * together +
+          word % together) *
+         4;
 }
 
 /// Where column k (0 to 63) of a block stands in the order in which the steps
@@ -139,7 +146,9 @@ constexpr int64_t position(int64_t k) {
 
 /// Where a row (0 to 15) stands among 16 scales, minima, or zeros of a byte:
 /// the two that a lane needs are neighbours.
-constexpr int64_t rowSlot(int64_t row) { return 2 * (row % 8) + row / 8; }
+template <typename Int> constexpr Int rowSlot(Int row) {
+  return row % 8 * 2 + row / 8;
+}
 
 /// Scales, or minima, of a plane with `groups` in a row.
 constexpr int64_t numScales(int64_t n, int64_t groups) {
@@ -149,6 +158,17 @@ constexpr int64_t numScales(int64_t n, int64_t groups) {
 /// Bytes of 16 integer zeros. Up to 4 bits, byte g holds that of row g in its
 /// low half and that of row g + 8 in its high half; else a byte at rowSlot.
 constexpr int64_t zeroBytes(unsigned bits) { return bits <= 4 ? 8 : 16; }
+
+/// Where the zero of a row (0 to 15) stands in them.
+template <typename Int> struct ZeroPlace {
+  Int byte, bit;
+};
+template <typename Int>
+constexpr ZeroPlace<Int> zeroPlaceOf(Int row, unsigned bits) {
+  if (bits <= 4)
+    return {row % 8, row / 8 * 4};
+  return {rowSlot(row), row * 0};
+}
 
 } // namespace quantopt::fragment
 

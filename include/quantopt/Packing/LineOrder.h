@@ -55,14 +55,16 @@ constexpr int64_t codeBytes(int64_t n, int64_t k, unsigned bits) {
 constexpr int64_t pieceOffset(unsigned shift) { return kLineBytes * shift; }
 
 /// Where row (0 to 15) and k (0 to 31) of a block lie in a piece of `width`.
-struct Place {
-  int64_t byte; ///< from the begin of the piece
-  unsigned bit;
+/// `Int` is int64_t, or emits code that computes the same.
+template <typename Int> struct Place {
+  Int byte; ///< from the begin of the piece
+  Int bit;
 };
-constexpr Place placeOf(int64_t row, int64_t k, unsigned width) {
+template <typename Int>
+constexpr Place<Int> placeOf(Int row, Int k, int64_t width) {
   int64_t perLine = kBlockK / width;
-  return {k / perLine * kLineBytes + kDot * row + k % kDot,
-          unsigned(k % perLine / kDot) * width};
+  return {k / perLine * kLineBytes + row * kDot + k % kDot,
+          k % perLine / kDot * width};
 }
 
 /// Scales, minima or zeros of a plane with `groups` in a row.

@@ -10,6 +10,7 @@
 #include "Kernels.h"
 
 #include "quantopt/Codegen/Common/LinearOperands.h"
+#include "quantopt/Dialect/LowBit/IR/Lookup.h"
 #include "quantopt/Dialect/LowBit/IR/PlaneMemory.h"
 #include "quantopt/Dialect/LowBit/IR/WeightLayout.h"
 
@@ -243,6 +244,8 @@ struct LowBitToCpuPass
       return signalPassFailure();
     for (const LinearProblem &problem : *problems)
       emitLinear(module, problem);
+    if (failed(lowbit::lowerLookups(module)))
+      return signalPassFailure();
     eraseUnusedWeights(module);
   }
 };

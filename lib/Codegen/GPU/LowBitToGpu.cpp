@@ -9,6 +9,7 @@
 #include "quantopt/Codegen/GPU/Passes.h"
 #include "quantopt/Codegen/GPU/Serialize.h"
 #include "quantopt/Dialect/LowBit/IR/BlobData.h"
+#include "quantopt/Dialect/LowBit/IR/Lookup.h"
 #include "quantopt/Dialect/LowBit/IR/WeightLayout.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -332,8 +333,10 @@ struct LowBitToGpuPass
           << compute << "' - give compute=auto, f16 or bf16";
       return signalPassFailure();
     }
-    if (failed(lowerLinears(getOperation(), *target, kind)))
-      signalPassFailure();
+    if (failed(lowerLinears(getOperation(), *target, kind)) ||
+        failed(lowbit::lowerLookups(getOperation())))
+      return signalPassFailure();
+    eraseUnusedWeights(getOperation());
   }
 };
 } // namespace

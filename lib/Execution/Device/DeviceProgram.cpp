@@ -9,6 +9,8 @@
 
 #include "llvm/ADT/ScopeExit.h"
 
+#include <map>
+
 using namespace mlir;
 using namespace quantopt;
 using namespace quantopt::execution;
@@ -48,10 +50,19 @@ std::string DeviceProgram::load(const Compilation &compilation,
   for (RankedTensorType input : inputs)
     if (std::string problem = place(bytesOf(input), nullptr); !problem.empty())
       return problem;
-  for (const ExternalConstant &constant : compilation.constants)
-    if (std::string problem = place(bytesOf(constant.type), constant.data);
-        !problem.empty())
+  // Data that is read as several types is there once.
+  std::map<std::pair<const char *, size_t>, DeviceAddress> placed;
+  for (const ExternalConstant &constant : compilation.constants) {
+    size_t bytes = bytesOf(constant.type);
+    auto [it, isNew] = placed.insert({{constant.data, bytes}, 0});
+    if (!isNew) {
+      arguments.push_back(it->second);
+      continue;
+    }
+    if (std::string problem = place(bytes, constant.data); !problem.empty())
       return problem;
+    it->second = arguments.back();
+  }
   numChecks = compilation.checks.size();
   if (numChecks)
     if (std::string problem = place(numChecks * sizeof(int32_t), nullptr);

@@ -144,6 +144,22 @@ LogicalResult WeightOp::verify() {
 }
 
 //===----------------------------------------------------------------------===//
+// lowbit.lookup
+//===----------------------------------------------------------------------===//
+
+LogicalResult LookupOp::verify() {
+  auto rows = cast<RankedTensorType>(getRows().getType());
+  auto result = cast<RankedTensorType>(getResult().getType());
+  int64_t k = cast<WeightType>(getWeight().getType()).getK();
+  SmallVector<int64_t> shape(rows.getShape());
+  shape.push_back(k);
+  if (result.getShape() != ArrayRef(shape))
+    return emitOpError("finds rows of ")
+           << k << " values for " << rows << ", which cannot be " << result;
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
 // lowbit.host_linear
 //===----------------------------------------------------------------------===//
 

@@ -32,11 +32,11 @@ LogicalResult convertLayout(WeightOp op, Layout layout) {
            << "' does not hold - quantize it without 'flat', or with a group "
               "size that divides the row";
   for (Operation *user : op->getUsers())
-    if (!isa<LinearOp>(user))
+    if (!isa<LinearOp, LookupOp>(user))
       return op.emitOpError("of layer '")
              << op.getLayer() << "' is used by '" << user->getName()
-             << "', but only a weight of lowbit.linear alone can change its "
-                "layout - inline functions first";
+             << "', but only a weight of lowbit.linear and lowbit.lookup alone "
+                "can change its layout - inline functions first";
   // Functions that share a weight go on to do so, and so do modules.
   auto &known = *op->getDialect()->getRegisteredInterface<ConvertedPlanes>();
   if (auto found = known.find(op.getPlanes(), type, layout)) {

@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "quantopt/Dialect/LowBit/IR/Lookup.h"
 #include "quantopt/Dialect/LowBit/IR/Routing.h"
 #include "quantopt/Dialect/LowBit/IR/WeightLayout.h"
 #include "quantopt/Dialect/LowBit/Transforms/Passes.h"
@@ -24,19 +25,19 @@ using namespace mlir;
 using namespace quantopt;
 using namespace quantopt::lowbit;
 
-/// lowbit.weight -> constants of its planes and IR that computes f32 [N, K]
+/// lowbit.weight, dense -> constants of its planes and IR that computes f32
+/// [N, K]
 static LogicalResult lowerWeight(WeightOp op) {
-  if (failed(op.getPlaneData()) || failed(convertLayout(op, Layout::Dense)))
-    return failure();
   WeightType type = op.getResult().getType();
   OpBuilder b(op);
-  SmallVector<Value> planes;
-  for (ElementsAttr plane : op.getPlaneAttrs())
-    planes.push_back(arith::ConstantOp::create(b, op.getLoc(), plane));
+  FailureOr<SmallVector<Value>> planes = emitPlanes(b, op);
+  if (failed(planes))
+    return failure();
   auto floatType =
       RankedTensorType::get({type.getN(), type.getK()}, b.getF32Type());
-  Value weight =
-      type.getScheme().emitDequantize(b, op.getLoc(), planes, floatType);
+  Value weight = type.getScheme().emitDequantize(
+      b, op.getLoc(), type.getN(), type.getK(), *planes, Layout::Dense,
+      /*rows=*/Value(), floatType);
   // The users take !lowbit.weight until they are lowered in their turn.
   Value cast = UnrealizedConversionCastOp::create(b, op.getLoc(), type, weight)
                    .getResult(0);
@@ -197,8 +198,16 @@ struct LowBitToLinalgPass
     getOperation().walk([&](WeightOp op) { weights.push_back(op); });
     getOperation().walk([&](LinearOp op) { linears.push_back(op); });
     for (WeightOp op : weights)
-      if (failed(lowerWeight(op)))
+      if (failed(op.getPlaneData()) || failed(convertLayout(op, Layout::Dense)))
         return signalPassFailure();
+    if (failed(lowerLookups(getOperation())))
+      return signalPassFailure();
+    for (WeightOp op : weights) {
+      if (op->use_empty())
+        op.erase();
+      else if (failed(lowerWeight(op)))
+        return signalPassFailure();
+    }
     llvm::for_each(linears, lowerLinear);
     SmallVector<UnrealizedConversionCastOp> casts;
     getOperation().walk([&](UnrealizedConversionCastOp op) {

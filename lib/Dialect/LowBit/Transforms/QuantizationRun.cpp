@@ -7,6 +7,9 @@
 
 #include "QuantizationRun.h"
 
+#include "ConstantView.h"
+#include "TableGather.h"
+
 #include "quantopt/Dialect/LowBit/IR/BlobData.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -199,13 +202,36 @@ static WeightOp createWeight(LinearOp linear, const PackedStorage &storage,
                           b.getDictionaryAttr(planes));
 }
 
-/// Gives a linear of another function a lowbit.weight like `weight`, in front
-/// of it: of its planes there is one copy.
-static void shareWeight(WeightOp weight, LinearOp linear) {
+namespace {
+/// A quantized weight for readers in any function: of its planes there is one
+/// copy, of the op one for each function.
+class SharedWeight {
+public:
+  /// `op` dominates all readers in its function.
+  explicit SharedWeight(WeightOp op) {
+    ops[op->getParentOfType<func::FuncOp>()] = op;
+    first = op;
+  }
+
+  Value forReader(Operation *reader) {
+    auto function = reader->getParentOfType<func::FuncOp>();
+    WeightOp &op = ops[function];
+    if (!op) {
+      OpBuilder b = OpBuilder::atBlockBegin(&function.getBody().front());
+      op = cast<WeightOp>(b.clone(*first.getOperation()));
+    }
+    return op.getResult();
+  }
+
+private:
+  WeightOp first;
+  DenseMap<Operation *, WeightOp> ops; // by function
+};
+} // namespace
+
+static void assignWeight(LinearOp linear, Value weight) {
   auto constant = linear.getWeight().getDefiningOp<arith::ConstantOp>();
-  OpBuilder b(linear);
-  linear.getWeightMutable().assign(
-      cast<WeightOp>(b.clone(*weight.getOperation())).getResult());
+  linear.getWeightMutable().assign(weight);
   if (constant->use_empty())
     constant.erase();
 }
@@ -237,14 +263,19 @@ LogicalResult QuantizationRun::finish() {
     if (layer.leader)
       isShared[*layer.leader] = true;
   double bits = 0, count = 0;
+  TableReaders tables(
+      LinearOp(quantizePlan.layers[0].linear)->getParentOfType<ModuleOp>());
   for (auto [i, layer] : llvm::enumerate(quantizePlan.layers)) {
     LinearOp linear = layer.linear;
     auto constant = linear.getWeight().getDefiningOp<arith::ConstantOp>();
     auto type = cast<RankedTensorType>(constant.getType());
+    SmallVector<TableGather> gathers;
     if (layer.leader) {
       ops[i] = ops[*layer.leader];
     } else {
-      ops[i] = createWeight(linear, weights[i], isShared[i]);
+      gathers = tables.take(constant, layer.n, layer.k);
+      ops[i] =
+          createWeight(linear, weights[i], isShared[i] || !gathers.empty());
       modelReport.bytesBefore += blobSize(type);
       weights[i].view().forEachPlane(
           [&](const char *, std::span<const uint8_t> plane) {
@@ -255,14 +286,15 @@ LogicalResult QuantizationRun::finish() {
       count += elements;
       weights[i] = {};
     }
-    linear.getWeightMutable().assign(ops[i].getResult());
+    SharedWeight shared(ops[i]);
+    for (const TableGather &gather : gathers)
+      replaceByLookup(gather, shared.forReader(gather.op));
     for (LinearOp other : layer.elsewhere)
-      shareWeight(ops[i], other);
+      assignWeight(other, shared.forReader(other));
+    assignWeight(linear, ops[i].getResult());
     if (!scaling.empty())
       modelReport.layers[i].awq = scaling[i].report;
     emitRemark(linear, modelReport.layers[i]);
-    if (constant->use_empty())
-      constant.erase();
   }
   modelReport.bitsPerWeight = bits / count;
   modelReport.wallSeconds = wallSeconds() - wallStart;

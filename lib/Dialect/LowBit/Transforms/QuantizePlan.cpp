@@ -8,6 +8,7 @@
 #include "QuantizePlan.h"
 
 #include "ConstantView.h"
+#include "TableGather.h"
 
 #include "quantopt/Dialect/LowBit/IR/BlobData.h"
 #include "quantopt/Dialect/LowBit/Transforms/FindLinears.h"
@@ -26,13 +27,8 @@ namespace {
 /// Sorts linears into planned and skipped.
 class Planner {
 public:
-  Planner(ModuleOp module, const QuantizeOptions &options) : options(options) {
-    module.walk([&](arith::ConstantOp constant) {
-      for (Operation *user : constant->getUsers())
-        if (!isa<LinearOp>(user))
-          usedElsewhere.try_emplace(dataIdentity(constant), user);
-    });
-  }
+  Planner(ModuleOp module, const QuantizeOptions &options)
+      : options(options), tables(module) {}
 
   void add(LinearOp linear) {
     if (!isInEntry(linear)) {
@@ -139,18 +135,23 @@ private:
     if (rule && rule->from.skip)
       return llvm::formatv("left out by line {0} of the recipe",
                            rule->from.loc.getLine());
-    auto it = usedElsewhere.find(dataIdentity(constant));
-    if (it != usedElsewhere.end() && !options.quantizeTied)
+    Operation *reader = tables.find(constant);
+    if (!reader || options.quantizeTied)
+      return "";
+    if (!tables.gathers(constant, linear.getN(), linear.getK()).empty())
       return llvm::formatv("tied: its weight is also used by '{0}' (an "
-                           "embedding), and a float copy would have to stay - "
-                           "tied=quantize does that",
-                           it->second->getName());
-    return "";
+                           "embedding), which would read its rows with few "
+                           "bits too - tied=quantize does that",
+                           reader->getName());
+    return llvm::formatv("tied: its weight is also used by '{0}', for which a "
+                         "float copy would have to stay - tied=quantize does "
+                         "that",
+                         reader->getName());
   }
 
   const QuantizeOptions &options;
   DenseSet<const RecipePattern *> matched;
-  DenseMap<Attribute, Operation *> usedElsewhere;
+  TableReaders tables;
   /// Per weight the first layer of each spec.
   DenseMap<Attribute, SmallVector<unsigned, 1>> leaders;
   DenseSet<Attribute> ofEntry; // weights of its linears

@@ -208,3 +208,19 @@ func.func @negative_id(%x: tensor<3x8xf32>, %expert: tensor<3xi64>, %others: ten
       : tensor<3x8xf32>, tensor<3xi64>, tensor<3x4xf32>
   return
 }
+
+// -----
+
+func.func @lookup_shape(%rows: tensor<2x3xi64>, %w: !lowbit.weight<5x8xf32, #lowbit.affine<bits = 4, group = 4, symmetric, scale = f16>>) {
+  // expected-error @+1 {{finds rows of 8 values for 'tensor<2x3xi64>', which cannot be 'tensor<2x3x5xf32>'}}
+  %e = lowbit.lookup %rows, %w : (tensor<2x3xi64>, !lowbit.weight<5x8xf32, #lowbit.affine<bits = 4, group = 4, symmetric, scale = f16>>) -> tensor<2x3x5xf32>
+  return
+}
+
+// -----
+
+func.func @lookup_rows(%rows: tensor<2xi8>, %w: !lowbit.weight<5x8xf32, #lowbit.affine<bits = 4, group = 4, symmetric, scale = f16>>) {
+  // expected-error @+1 {{operand #0 must be ranked tensor of}}
+  %e = lowbit.lookup %rows, %w : (tensor<2xi8>, !lowbit.weight<5x8xf32, #lowbit.affine<bits = 4, group = 4, symmetric, scale = f16>>) -> tensor<2x8xf32>
+  return
+}

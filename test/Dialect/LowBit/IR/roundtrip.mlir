@@ -102,3 +102,10 @@ func.func @host_experts(%x: tensor<?x8xf32>, %expert: tensor<?xi64>, %others: te
       : tensor<?x8xf32>, tensor<?xi64>, tensor<?x4xf32>
   return %y : tensor<?x4xf32>
 }
+
+// CHECK-LABEL: func @lookup
+func.func @lookup(%rows: tensor<2x?xi32>, %w: !lowbit.weight<5x8xbf16, #lowbit.affine<bits = 4, group = 4, symmetric, scale = f16>>) -> tensor<2x?x8xbf16> {
+  // CHECK: lowbit.lookup %{{.+}}, %{{.+}} : (tensor<2x?xi32>, !lowbit.weight<5x8xbf16, #lowbit.affine<bits = 4, group = 4, symmetric, scale = f16>>) -> tensor<2x?x8xbf16>
+  %e = lowbit.lookup %rows, %w : (tensor<2x?xi32>, !lowbit.weight<5x8xbf16, #lowbit.affine<bits = 4, group = 4, symmetric, scale = f16>>) -> tensor<2x?x8xbf16>
+  return %e : tensor<2x?x8xbf16>
+}

@@ -24,7 +24,7 @@ func.func @elided(%x: tensor<2x4xf32>) -> tensor<2x2xf32> {
 // -----
 
 func.func @returned() -> !lowbit.weight<2x4xf32, #lowbit.affine<bits = 4, per_channel, symmetric, scale = f16>> {
-  // expected-error @+1 {{of layer 'fc' is used by 'func.return', but only a weight of lowbit.linear alone can change its layout - inline functions first}}
+  // expected-error @+1 {{of layer 'fc' is used by 'func.return', but only a weight of lowbit.linear and lowbit.lookup alone can change its layout - inline functions first}}
   %w = lowbit.weight "fc" {codes = dense<[[1, 2], [3, 4]]> : tensor<2x2xi8>, scales = dense<[[1.0], [2.0]]> : tensor<2x1xf16>}
       : !lowbit.weight<2x4xf32, #lowbit.affine<bits = 4, per_channel, symmetric, scale = f16>>
   return %w : !lowbit.weight<2x4xf32, #lowbit.affine<bits = 4, per_channel, symmetric, scale = f16>>

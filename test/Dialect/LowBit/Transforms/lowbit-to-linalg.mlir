@@ -146,3 +146,37 @@ func.func @routed_by_dimension(%x: tensor<6x?x8xf32>, %w: tensor<4x8xf32>, %othe
       : (tensor<6x?x8xf32>, tensor<4x8xf32>, tensor<6x?xi64>, tensor<6x?x4xf32>) -> tensor<6x?x4xf32>
   return %y : tensor<6x?x4xf32>
 }
+
+// -----
+
+// A look-up decodes the rows that it asks for; the whole matrix is not there.
+// CHECK-LABEL: func @lookup
+// CHECK-SAME: (%[[ROWS:.+]]: tensor<2x?xi32>)
+func.func @lookup(%rows: tensor<2x?xi32>) -> tensor<2x?x4xbf16> {
+  %w = lowbit.weight "fc" {codes = dense<[[33, 67]]> : tensor<1x2xi8>, scales = dense<[[0.5, 2.0]]> : tensor<1x2xf16>, zeros = dense<[[18]]> : tensor<1x1xi8>}
+      : !lowbit.weight<1x4xbf16, #lowbit.affine<bits = 4, group = 3, integer_zero, scale = f16>>
+  // CHECK: %[[CODES:.+]] = arith.constant dense<{{.+}}> : tensor<1x2xi8>
+  // CHECK: linalg.generic {{.+}} ins(%[[ROWS]] : tensor<2x?xi32>)
+  // CHECK: %[[ROW:.+]] = arith.index_cast %{{.+}} : i32 to index
+  // CHECK: %[[INSIDE:.+]] = arith.cmpi ult, %[[ROW]]
+  // CHECK: cf.assert %[[INSIDE]], "index out of range in a look-up of rows"
+  // CHECK: %[[SAFE:.+]] = arith.minui %[[ROW]]
+  // CHECK: tensor.extract %[[CODES]][%[[SAFE]],
+  // CHECK: arith.truncf %{{.+}} : f32 to bf16
+  // CHECK: linalg.yield
+  // CHECK-NOT: linalg.generic
+  %e = lowbit.lookup %rows, %w : (tensor<2x?xi32>, !lowbit.weight<1x4xbf16, #lowbit.affine<bits = 4, group = 3, integer_zero, scale = f16>>) -> tensor<2x?x4xbf16>
+  return %e : tensor<2x?x4xbf16>
+}
+
+// -----
+
+// One row, by a tensor of no dimensions.
+// CHECK-LABEL: func @one_row
+func.func @one_row(%row: tensor<i64>) -> tensor<4xf32> {
+  %w = lowbit.weight "fc" {codes = dense<[[33, 67]]> : tensor<1x2xi8>, scales = dense<[[0.5]]> : tensor<1x1xf16>}
+      : !lowbit.weight<1x4xf32, #lowbit.affine<bits = 4, per_channel, symmetric, scale = f16>>
+  // CHECK: linalg.generic {{.+}} iterator_types = ["parallel"]} ins(%{{.+}} : tensor<i64>)
+  %e = lowbit.lookup %row, %w : (tensor<i64>, !lowbit.weight<1x4xf32, #lowbit.affine<bits = 4, per_channel, symmetric, scale = f16>>) -> tensor<4xf32>
+  return %e : tensor<4xf32>
+}

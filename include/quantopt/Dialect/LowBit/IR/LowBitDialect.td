@@ -27,6 +27,7 @@ def LowBit_Dialect : Dialect {
     | --- | --- | --- |
     | `lowbit.calibration` | argument of the entry function | [samples, ...] inputs to calibrate with |
     | `lowbit.parameter` | argument of the entry function | name under which a side file holds its value |
+    | `lowbit.in_place` | argument of a function | number of the result that is its next value, written where it lies |
     | `lowbit.aliases` | module | other names of shared parameters |
     | `lowbit.refused` | a contraction | why it is not a linear that can be quantized |
   }];

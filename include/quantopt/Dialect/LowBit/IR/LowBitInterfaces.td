@@ -44,11 +44,15 @@ def LowBit_SchemeInterface : AttrInterface<"SchemeInterface"> {
            "::llvm::ArrayRef<::llvm::ArrayRef<char>>":$planes,
            "::quantopt::Layout":$layout,
            "int64_t":$begin, "int64_t":$end, "float *":$out)>,
-    InterfaceMethod<"The same meaning as upstream IR: a tensor of `type` (f32, "
-                    "[n, k]) computed from the planes, which are dense.",
+    InterfaceMethod<"The same meaning as upstream IR: the rows of f32 whose "
+                    "numbers are in the integer tensor `rows`, rounded to "
+                    "`type`, which is [.., k]; an assertion fails if there is no "
+                    "such row. All rows, [n, k], if `rows` is null.",
       "::mlir::Value", "emitDequantize",
       (ins "::mlir::OpBuilder &":$builder, "::mlir::Location":$loc,
-           "::mlir::ValueRange":$planes, "::mlir::RankedTensorType":$type)>,
+           "int64_t":$n, "int64_t":$k, "::mlir::ValueRange":$planes,
+           "::quantopt::Layout":$layout, "::mlir::Value":$rows,
+           "::mlir::RankedTensorType":$type)>,
   ];
 }
 

@@ -98,6 +98,30 @@ def LowBit_WeightOp : LowBit_Op<"weight", [Pure]> {
   }];
 }
 
+def LowBit_LookupOp : LowBit_Op<"lookup", [Pure]> {
+  let summary = "Rows of a quantized weight, as an embedding reads them";
+  let description = [{
+    `rows` is a tensor [...] of numbers of rows, the result is [..., K]: those
+    rows of the weight [N, K] as floats, computed in f32 and rounded once to the
+    element type of the result. So an embedding and a linear read one weight, in
+    whatever layout it lies. A number below 0 or not below N is an error: what the
+    op is lowered to asserts that there is none.
+
+    Example:
+    ```mlir
+    %e = lowbit.lookup %ids, %q
+        : (tensor<1x128xi64>, !lowbit.weight<49152x576xf32, ...>) -> tensor<1x128x576xf32>
+    ```
+  }];
+  let arguments = (ins RankedTensorOf<[I32, I64, Index]>:$rows,
+                       LowBit_WeightType:$weight);
+  let results = (outs LowBit_Tensor:$result);
+  let assemblyFormat = [{
+    $rows `,` $weight attr-dict `:` functional-type(operands, results)
+  }];
+  let hasVerifier = 1;
+}
+
 def LowBit_HostLinearOp : LowBit_Op<"host_linear", [
     DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]> {
   let summary = "A linear layer whose weight lives outside the compiled code";

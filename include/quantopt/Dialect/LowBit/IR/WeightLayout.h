@@ -14,7 +14,8 @@ namespace quantopt::lowbit {
 
 /// Converts the planes of `op`, and its type in place: the values stay the
 /// same, bit for bit. An error if no scheme that `layout` holds has them, or if
-/// `op` has users other than lowbit.linear, whose types would change.
+/// `op` has users other than lowbit.linear and lowbit.lookup, whose types would
+/// change.
 mlir::LogicalResult convertLayout(WeightOp op, Layout layout);
 
 } // namespace quantopt::lowbit

@@ -162,8 +162,8 @@ class QuantizePass<string arg> : Pass<arg, "::mlir::ModuleOp"> {
     ListOption<"only", "only", "std::string",
                "regular expressions; only layers that match one are taken">,
     Option<"tied", "tied", "std::string", /*default=*/"\"skip\"",
-           "a weight that is also used elsewhere (embedding): skip, or quantize "
-           "beside the float copy">,
+           "a weight that is an embedding too: skip, or quantize, for both "
+           "(lowbit.lookup); where something else reads it, a float copy stays">,
     Option<"entry", "entry", "std::string", /*default=*/"\"main\"",
            "name of the entry function">,
     Option<"calibration", "calibration", "std::string", /*default=*/"",
@@ -402,7 +402,8 @@ def LowBitToLinalg : Pass<"lowbit-to-linalg", "::mlir::ModuleOp"> {
   let description = [{
     The meaning of the dialect, and the way out to other compilers: each
     quantized weight becomes IR that computes the float matrix from its planes,
-    each linear a contraction with f32 sums. Discardable `lowbit.*` attributes
+    each linear a contraction with f32 sums, each look-up the dequantization of
+    the rows that it asks for. Discardable `lowbit.*` attributes
     are removed, so that the result parses without this dialect.
 
     Example (test/Dialect/LowBit/Transforms/lowbit-to-linalg.mlir).
