@@ -9,6 +9,7 @@
 
 #include "ConstantView.h"
 
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/IRMapping.h"
 
 using namespace mlir;
@@ -34,7 +35,8 @@ static bool isOfRow(Operation *op, linalg::GenericOp generic) {
 std::optional<TableGather> matchTableGather(tensor::ExtractOp read) {
   auto op = dyn_cast<linalg::GenericOp>(read->getParentOp());
   auto table = read.getTensor().getDefiningOp<arith::ConstantOp>();
-  if (!op || !table || op.getNumDpsInits() != 1 || op->getNumResults() != 1 ||
+  if (!op || !op->getParentOfType<func::FuncOp>() || !table ||
+      op.getNumDpsInits() != 1 || op->getNumResults() != 1 ||
       op.getNumReductionLoops() != 0)
     return std::nullopt;
   auto type = cast<RankedTensorType>(table.getType());
