@@ -26,12 +26,14 @@ void execution::formAttention(Compilation &compilation) {
       products.push_back(op);
   });
   llvm::StringMap<func::FuncOp> kernels;
+  bool bf16Products =
+      compilation.cpu.bf16 && compilation.products.compute != cpu::Compute::F32;
   OpBuilder top(compilation.module.getBodyRegion());
   for (linalg::GenericOp product : products) {
     std::optional<Attention> attention = matchAttention(product);
     if (!attention)
       continue;
-    func::FuncOp kernel = emitAttention(top, *attention);
+    func::FuncOp kernel = emitAttention(top, *attention, bf16Products);
     std::string text;
     llvm::raw_string_ostream os(text);
     kernel->print(os, OpPrintingFlags().useLocalScope().assumeVerified());

@@ -59,9 +59,11 @@ std::optional<Attention> matchAttention(mlir::linalg::GenericOp product);
 /// A function on buffers q, k, v, others and out, in the module of `builder`'s
 /// insertion point. Scores exist for a block of rows at a time only. Keys that
 /// all rows of a block mask are not multiplied, unless a row masks everything.
-/// Sums are in an order that follows from the shapes alone.
+/// Sums are in an order that follows from the shapes alone. With
+/// `bf16Products`, for processors with AVX512-BF16, the factors of products of
+/// many rows are rounded to bf16; sums and softmax are f32.
 mlir::func::FuncOp emitAttention(mlir::OpBuilder &builder,
-                                 const Attention &attention);
+                                 const Attention &attention, bool bf16Products);
 
 /// Each attention of the entry -> a call of a kernel.
 void formAttention(Compilation &compilation);

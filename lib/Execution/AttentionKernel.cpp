@@ -45,8 +45,10 @@ static constexpr int64_t minParallelWork = 1 << 19;
 /// others is far below their maximum.
 static constexpr double deadScore = -1e30, liveScore = -1e29;
 
-AttentionKernel::AttentionKernel(OpBuilder &builder, const Attention &attention)
-    : a(attention), l(builder, attention.out.tensor.getLoc()) {}
+AttentionKernel::AttentionKernel(OpBuilder &builder, const Attention &attention,
+                                 bool bf16Products)
+    : a(attention), l(builder, attention.out.tensor.getLoc()),
+      halves(bf16Products) {}
 
 void AttentionKernel::chooseBlocks() {
   int64_t largest = 1, rowsPerKey = 1, work = a.keys * (a.depth + a.width);
@@ -63,6 +65,11 @@ void AttentionKernel::chooseBlocks() {
   }
   packed = rowsPerKey >= minPackedRows || a.k.innerStride != 1 ||
            a.q.innerStride != 1;
+  sharedMask =
+      a.masks && !maskVaries([&](unsigned dim) { return rowDim != dim; });
+  halves &= packed && a.q.innerStride == 1 && a.depth % 2 == 0;
+  wordSize = halves ? 2 : 1;
+  wordLanes = wordSize * Lanes::count;
   tile = packed ? manyRowsTile : fewRowsTile;
   blockKeys = packed ? manyRowsBlock : fewRowsBlock;
   numBlocks = llvm::divideCeil(a.keys, blockKeys);
@@ -131,7 +138,7 @@ void AttentionKernel::forOwnBlocks(
     KeyBlock block = {number, l.mul(turn, blockKeys), keys};
     if (!a.masks)
       return body(block);
-    l.ifTrue(l.load(live, number), [&] { body(block); });
+    l.ifTrue(l.load(live, l.add(liveBase, number)), [&] { body(block); });
   };
   int64_t whole = a.keys / blockKeys;
   if (whole > 0)
@@ -160,31 +167,60 @@ void AttentionKernel::forRows(llvm::function_ref<void(Value)> body) {
   l.loop(l.index(0), l.index(blockRows), body);
 }
 
-/// Keys as the products read them: for each block of keys and each depth a
-/// line of keys.
-void AttentionKernel::packKeys() {
-  int64_t matrices = 1;
-  for (auto [dim, size] : llvm::enumerate(a.rows))
-    if (a.k.rowStrides[dim] != 0)
-      matrices *= size;
-  int64_t blockSize = a.depth * blockKeys;
-  packedKeys = l.heap(matrices * numBlocks * blockSize, l.builder.getF32Type());
-  l.distribute(matrices * numBlocks, parallel, [&](Value number) {
+/// Calls `pack` for each block of keys of each matrix of `operand`, with the
+/// places where it begins there and in packed memory, and its number.
+void AttentionKernel::packMatrices(
+    const AttentionOperand &operand, int64_t blockSize,
+    llvm::function_ref<void(Value, Value, Value)> pack) {
+  l.distribute(countMatrices(operand) * numBlocks, parallel, [&](Value number) {
     Value block = l.rem(number, numBlocks), matrix = l.div(number, numBlocks);
-    Value from = l.mul(block, blockKeys * a.k.keyStride);
-    for (auto [size, stride] : llvm::reverse(llvm::zip(a.rows, a.k.rowStrides)))
+    Value from = l.mul(block, blockKeys * operand.keyStride);
+    for (auto [size, stride] :
+         llvm::reverse(llvm::zip(a.rows, operand.rowStrides)))
       if (stride != 0) {
         from = l.add(from, l.mul(l.rem(matrix, size), stride));
         matrix = l.div(matrix, size);
       }
-    Value to = l.mul(number, blockSize);
+    pack(from, l.mul(number, blockSize), block);
+  });
+}
+
+/// Matrices of keys or values.
+int64_t AttentionKernel::countMatrices(const AttentionOperand &operand) const {
+  int64_t count = 1;
+  for (auto [size, stride] : llvm::zip(a.rows, operand.rowStrides))
+    if (stride != 0)
+      count *= size;
+  return count;
+}
+
+/// Which of them the block of rows reads.
+Value AttentionKernel::matrixNumber(const AttentionOperand &operand) {
+  Value number = l.index(0);
+  for (auto [position, size, stride] :
+       llvm::zip(rowPosition, a.rows, operand.rowStrides))
+    if (stride != 0)
+      number = l.add(l.mul(number, size), position);
+  return number;
+}
+
+/// Keys as the products read them: for each block of keys and each depth, or
+/// two as bf16, a line of keys.
+void AttentionKernel::packKeys() {
+  int64_t blockSize = a.depth * blockKeys;
+  Type element =
+      halves ? Type(l.builder.getBF16Type()) : Type(l.builder.getF32Type());
+  packedKeys = l.heap(countMatrices(a.k) * numBlocks * blockSize, element);
+  packMatrices(a.k, blockSize, [&](Value from, Value to, Value block) {
     Value keys = l.minimum(l.index(blockKeys),
                            l.sub(l.index(a.keys), l.mul(block, blockKeys)));
     l.loop(l.index(0), l.index(a.depth), [&](Value d) {
       Value source = l.add(from, l.mul(d, a.k.innerStride));
-      Value line = l.add(to, l.mul(d, blockKeys));
+      Value line = l.add(l.mul(l.div(d, wordSize), wordSize * blockKeys),
+                         l.rem(d, wordSize));
       auto store = [&](Value key, Value value) {
-        l.store(value, packedKeys, l.add(line, key));
+        l.store(l.fromF32(value, element), packedKeys,
+                l.add(l.add(to, line), l.mul(key, wordSize)));
       };
       l.loop(l.index(0), keys, [&](Value key) {
         Value index = l.add(source, l.mul(key, a.k.keyStride));
@@ -196,24 +232,83 @@ void AttentionKernel::packKeys() {
   });
 }
 
-/// Whether masked scores of rows of one block may differ.
-bool AttentionKernel::maskVariesByRow() const {
-  if (!rowDim)
+/// Values as bf16, those of two keys beside each other.
+void AttentionKernel::packValues() {
+  int64_t lineSize = widthVectors * wordLanes;
+  int64_t blockSize = blockKeys / 2 * lineSize;
+  packedValues = l.heap(countMatrices(a.v) * numBlocks * blockSize,
+                        l.builder.getBF16Type());
+  packMatrices(a.v, blockSize, [&](Value from, Value to, Value block) {
+    // Keys that do not exist have weights of 0: any value will do.
+    Value last = l.sub(l.index(a.keys - 1), l.mul(block, blockKeys));
+    l.loop(l.index(0), l.index(blockKeys / 2), [&](Value pair) {
+      for (int64_t vector = 0; vector < widthVectors; ++vector) {
+        auto load = [&](int64_t second) {
+          Value key = l.minimum(l.add(l.mul(pair, 2), l.index(second)), last);
+          Value index = l.add(l.add(from, l.mul(key, a.v.keyStride)),
+                              l.index(vector * Lanes::count));
+          return l.toBF16(l.toF32(
+              l.loadLanes(v.memory, index, a.width - vector * Lanes::count)));
+        };
+        Value place = l.add(l.add(to, l.mul(pair, lineSize)),
+                            l.index(vector * wordLanes));
+        l.storePairs(l.makePairs(load(0), load(1)), packedValues, place);
+      }
+    });
+  });
+}
+
+/// The rows of q as bf16.
+void AttentionKernel::roundQueries() {
+  qHalves =
+      l.stack(blockRows * depthVectors * Lanes::count, l.builder.getBF16Type());
+  weightHalves = l.stack(blockRows * blockKeys, l.builder.getBF16Type());
+  forRows([&](Value row) {
+    for (int64_t vector = 0; vector < depthVectors; ++vector) {
+      Value along = l.index(vector * Lanes::count);
+      Value x = l.loadLanes(q.memory, at(q, row, along),
+                            a.depth - vector * Lanes::count);
+      l.storeLanes(l.toBF16(l.toF32(x)), qHalves,
+                   place(row, depthVectors * Lanes::count, along));
+    }
+  });
+}
+
+/// Whether masked scores differ along a row dimension that `isAsked`.
+bool AttentionKernel::maskVaries(
+    llvm::function_ref<bool(unsigned)> isAsked) const {
+  auto moves = [&](ArrayRef<int64_t> strides) {
+    for (auto [dim, stride] : llvm::enumerate(strides))
+      if (stride != 0 && isAsked(dim))
+        return true;
     return false;
-  return llvm::any_of(a.others,
-                      [&](const AttentionOperand &other) {
-                        return rowStride(other) != 0;
-                      }) ||
-         llvm::any_of(a.indexStrides, [&](ArrayRef<int64_t> strides) {
-           return strides[*rowDim] != 0;
+  };
+  return llvm::any_of(a.indexStrides, moves) ||
+         llvm::any_of(a.others, [&](const AttentionOperand &other) {
+           return moves(other.rowStrides);
          });
+}
+
+/// Finds the live blocks of all blocks of rows where heads share them.
+void AttentionKernel::findSharedLiveBlocks() {
+  live = l.heap(rowBlocks * numBlocks, l.builder.getI1Type());
+  l.distribute(rowBlocks, parallel, [&](Value number) {
+    takeRows(number);
+    maxima = l.stack(blockRows * Lanes::count, l.builder.getF32Type());
+    Value lowest = l.splat(l.scalar(-INFINITY));
+    forRows([&](Value row) {
+      l.storeLanes(lowest, maxima, place(row, Lanes::count));
+    });
+    findLiveBlocks();
+  });
 }
 
 /// Sets `live` for each block of keys: whether some row of the block of rows
 /// needs it. A row that masks every key needs all.
 void AttentionKernel::findLiveBlocks() {
   Value zero = l.splat(l.scalar(0)), lowest = l.splat(l.scalar(-INFINITY));
-  Value rows = l.index(maskVariesByRow() ? blockRows : 1);
+  bool varies = maskVaries([&](unsigned dim) { return rowDim == dim; });
+  Value rows = l.index(varies ? blockRows : 1);
   // `maxima` holds, meanwhile, each row's largest score of a product of 0.
   forAllBlocks([&](const KeyBlock &block) {
     Value rowsLargest = l.loop(
@@ -232,7 +327,8 @@ void AttentionKernel::findLiveBlocks() {
           l.storeLanes(largest, maxima, place(row, Lanes::count));
           return {ofBlock};
         })[0];
-    l.store(l.anyAbove(rowsLargest, deadScore), live, block.number);
+    l.store(l.anyAbove(rowsLargest, deadScore), live,
+            l.add(liveBase, block.number));
   });
   Value allLive =
       l.loop(l.index(0), rows, {l.boolean(true)},
@@ -245,8 +341,9 @@ void AttentionKernel::findLiveBlocks() {
   Value someDead =
       arith::XOrIOp::create(l.builder, l.loc, allLive, l.boolean(true));
   l.ifTrue(someDead, [&] {
-    l.loop(l.index(0), l.index(numBlocks),
-           [&](Value block) { l.store(l.boolean(true), live, block); });
+    l.loop(l.index(0), l.index(numBlocks), [&](Value block) {
+      l.store(l.boolean(true), live, l.add(liveBase, block));
+    });
   });
 }
 
@@ -365,14 +462,12 @@ void AttentionKernel::takeRows(Value number) {
   for (Buffer *buffer : {&q, &k, &v, &out})
     place(*buffer);
   llvm::for_each(others, place);
-  if (packed) {
-    packedBase = l.index(0);
-    for (auto [position, size, stride] :
-         llvm::zip(rowPosition, a.rows, a.k.rowStrides))
-      if (stride != 0)
-        packedBase = l.add(l.mul(packedBase, size), position);
-    packedBase = l.mul(packedBase, numBlocks * a.depth * blockKeys);
-  }
+  liveBase = l.mul(turn, numBlocks);
+  if (packed)
+    packedBase = l.mul(matrixNumber(a.k), numBlocks * a.depth * blockKeys);
+  if (halves)
+    valuesBase = l.mul(matrixNumber(a.v),
+                       numBlocks * blockKeys * widthVectors * Lanes::count);
 }
 
 /// Results of a block of rows from a part of the keys.
@@ -386,8 +481,13 @@ void AttentionKernel::emitRows(Value number) {
   maxima = l.stack(blockRows * Lanes::count, f32);
   sums = l.stack(blockRows * Lanes::count, f32);
   results = l.stack(blockRows * widthVectors * Lanes::count, f32);
-  if (a.masks)
+  if (halves)
+    roundQueries();
+  bool finds = a.masks && !sharedMask;
+  if (finds) {
     live = l.stack(numBlocks, l.builder.getI1Type());
+    liveBase = l.index(0);
+  }
   Value zero = l.splat(l.scalar(0)), lowest = l.splat(l.scalar(-INFINITY));
   forRows([&](Value row) {
     Value at = this->place(row, Lanes::count);
@@ -396,7 +496,7 @@ void AttentionKernel::emitRows(Value number) {
     for (int64_t vector = 0; vector < widthVectors; ++vector)
       l.storeLanes(zero, results, placeOfResult(row, vector));
   });
-  if (a.masks)
+  if (finds)
     findLiveBlocks();
   forOwnBlocks([&](const KeyBlock &block) {
     packed ? emitScoresByColumns(block) : emitScoresByDots(block);
@@ -441,6 +541,10 @@ func::FuncOp AttentionKernel::emit() {
   out = take(a.out);
   if (packed)
     packKeys();
+  if (halves)
+    packValues();
+  if (sharedMask)
+    findSharedLiveBlocks();
   int64_t steps = countSteps();
   if (parts > 1)
     partials =
@@ -456,6 +560,7 @@ func::FuncOp AttentionKernel::emit() {
 }
 
 func::FuncOp execution::emitAttention(OpBuilder &builder,
-                                      const Attention &attention) {
-  return AttentionKernel(builder, attention).emit();
+                                      const Attention &attention,
+                                      bool bf16Products) {
+  return AttentionKernel(builder, attention, bf16Products).emit();
 }

@@ -22,7 +22,8 @@ struct AttentionTile {
 /// Emits the function of one attention.
 class AttentionKernel {
 public:
-  AttentionKernel(mlir::OpBuilder &builder, const Attention &attention);
+  AttentionKernel(mlir::OpBuilder &builder, const Attention &attention,
+                  bool bf16Products);
   mlir::func::FuncOp emit();
 
 private:
@@ -45,8 +46,16 @@ private:
   int64_t rowStride(const AttentionOperand &operand) const {
     return rowDim ? operand.rowStrides[*rowDim] : 0;
   }
-  bool maskVariesByRow() const;
+  bool maskVaries(llvm::function_ref<bool(unsigned)> isAsked) const;
+  void findSharedLiveBlocks();
+  void packMatrices(
+      const AttentionOperand &operand, int64_t blockSize,
+      llvm::function_ref<void(mlir::Value, mlir::Value, mlir::Value)> pack);
+  int64_t countMatrices(const AttentionOperand &operand) const;
   void packKeys();
+  void packValues();
+  void roundQueries();
+  mlir::Value matrixNumber(const AttentionOperand &operand);
   void takeRows(mlir::Value number);
   void emitRows(mlir::Value number);
   void findLiveBlocks();
@@ -63,6 +72,8 @@ private:
                     mlir::Value along, int64_t count);
   void spreadMaxima();
   void emitSumsOfBlock(const KeyBlock &block);
+  mlir::Value loadWords(mlir::Value memory, mlir::Value index);
+  mlir::Value addProduct(mlir::Value x, mlir::Value y, mlir::Value sum);
   void addProducts(const KeyBlock &block, mlir::Value row, int64_t rows,
                    int64_t vector, int64_t vectors);
   mlir::Value sumOfRow(mlir::Value row);
@@ -95,12 +106,18 @@ private:
   int64_t parts = 1;       // of the keys, by turns of blocks
   int64_t scoreStride = 1; // from a row's scores to the next one's
   AttentionTile tile = {1, 1};
+  /// Whether the products of packed keys and values are of bf16, two a lane.
+  bool halves = false;
+  int64_t wordSize = 1, wordLanes = Lanes::count; // elements
   bool packed = false, parallel = false;
+  bool sharedMask = false; // by all heads
   llvm::SmallVector<mlir::Value>
       rowPosition;     // of the block's first row, by dimension
   mlir::Value ownRows; // the first row that no block before has
   mlir::Value part;    // which part of the keys
-  mlir::Value packedKeys, packedBase, scores, maxima, sums, results, live;
+  mlir::Value packedKeys, packedBase, scores, maxima, sums, results, live,
+      liveBase;
+  mlir::Value packedValues, valuesBase, qHalves, weightHalves; // of bf16
   mlir::Value partials; // maxima, sums and results of parts
 };
 

@@ -76,30 +76,41 @@ void AttentionKernel::finishScores(Value product, const KeyBlock &block,
   l.storeLanes(l.maximum(l.loadLanes(maxima, at), t), maxima, at);
 }
 
+Value AttentionKernel::loadWords(Value memory, Value index) {
+  return halves ? l.loadPairs(memory, index) : l.loadLanes(memory, index);
+}
+
+Value AttentionKernel::addProduct(Value x, Value y, Value sum) {
+  return halves ? l.addDotOfPairs(x, y, sum) : l.fma(x, y, sum);
+}
+
 /// Scores of a tile of rows, from transposed keys.
 void AttentionKernel::emitProducts(const KeyBlock &block, Value row,
                                    int64_t rows, int64_t vector,
                                    int64_t vectors) {
   Value line = l.add(packedBase, l.add(l.mul(block.number, a.depth * blockKeys),
-                                       l.index(vector * Lanes::count)));
+                                       l.index(vector * wordLanes)));
   SmallVector<Value> places, rowNumbers, start;
   for (int64_t i = 0; i < rows; ++i) {
     rowNumbers.push_back(l.add(row, l.index(i)));
-    places.push_back(at(q, rowNumbers[i], {}));
+    places.push_back(halves ? place(rowNumbers[i], depthVectors * Lanes::count)
+                            : at(q, rowNumbers[i], {}));
   }
   start.assign(rows * vectors, l.splat(l.scalar(0)));
   SmallVector<Value> products = l.loop(
-      l.index(0), l.index(a.depth), start, [&](Value d, ValueRange carried) {
+      l.index(0), l.index(a.depth / wordSize), start,
+      [&](Value d, ValueRange carried) {
         SmallVector<Value> columns, next;
         for (int64_t j = 0; j < vectors; ++j)
-          columns.push_back(l.loadLanes(
-              packedKeys, l.add(line, l.add(l.mul(d, blockKeys),
-                                            l.index(j * Lanes::count)))));
-        Value along = l.mul(d, a.q.innerStride);
+          columns.push_back(loadWords(
+              packedKeys, l.add(line, l.add(l.mul(d, wordSize * blockKeys),
+                                            l.index(j * wordLanes)))));
         for (int64_t i = 0; i < rows; ++i) {
-          Value x = broadcastFrom(q, l.add(places[i], along));
+          Value x = halves ? l.splatPair(qHalves, l.add(places[i], l.mul(d, 2)))
+                           : broadcastFrom(q, l.add(places[i],
+                                                    l.mul(d, a.q.innerStride)));
           for (int64_t j = 0; j < vectors; ++j)
-            next.push_back(l.fma(x, columns[j], carried[i * vectors + j]));
+            next.push_back(addProduct(x, columns[j], carried[i * vectors + j]));
         }
         return next;
       });
@@ -183,33 +194,45 @@ void AttentionKernel::emitScoresByColumns(const KeyBlock &block) {
 void AttentionKernel::addProducts(const KeyBlock &block, Value row,
                                   int64_t rows, int64_t vector,
                                   int64_t vectors) {
-  Value from = l.add(v.base, l.add(l.mul(firstKey(block), a.v.keyStride),
-                                   l.index(vector * Lanes::count)));
   SmallVector<Value> places, weights, start;
   for (int64_t i = 0; i < rows; ++i) {
     Value number = l.add(row, l.index(i));
-    weights.push_back(place(number, scoreStride, block.inScores));
+    weights.push_back(halves ? place(number, blockKeys)
+                             : place(number, scoreStride, block.inScores));
     for (int64_t j = 0; j < vectors; ++j) {
       places.push_back(placeOfResult(number, vector + j));
       start.push_back(l.loadLanes(results, places.back()));
     }
   }
+  int64_t lineSize = wordSize * widthVectors * Lanes::count;
+  Value from = halves
+                   ? l.add(valuesBase,
+                           l.mul(block.number, blockKeys / wordSize * lineSize))
+                   : l.add(v.base, l.mul(firstKey(block), a.v.keyStride));
+  from = l.add(from, l.index(vector * wordLanes));
+  auto loadColumn = [&](Value key, int64_t j) {
+    if (halves)
+      return loadWords(packedValues, l.add(l.add(from, l.mul(key, lineSize)),
+                                           l.index(j * wordLanes)));
+    Value place = l.add(l.add(from, l.mul(key, a.v.keyStride)),
+                        l.index(j * Lanes::count));
+    if (!packed)
+      prefetchNext(v, place);
+    return l.toF32(
+        l.loadLanes(v.memory, place, a.width - (vector + j) * Lanes::count));
+  };
   SmallVector<Value> done = l.loop(
-      l.index(0), l.index(block.keys), start,
+      l.index(0), l.index(llvm::divideCeil(block.keys, wordSize)), start,
       [&](Value key, ValueRange carried) {
         SmallVector<Value> columns, next;
-        Value line = l.add(from, l.mul(key, a.v.keyStride));
-        for (int64_t j = 0; j < vectors; ++j) {
-          Value part = l.add(line, l.index(j * Lanes::count));
-          if (!packed)
-            prefetchNext(v, part);
-          columns.push_back(l.toF32(l.loadLanes(
-              v.memory, part, a.width - (vector + j) * Lanes::count)));
-        }
+        for (int64_t j = 0; j < vectors; ++j)
+          columns.push_back(loadColumn(key, j));
         for (int64_t i = 0; i < rows; ++i) {
-          Value x = l.splat(l.load(scores, l.add(weights[i], key)));
+          Value x = halves ? l.splatPair(weightHalves,
+                                         l.add(weights[i], l.mul(key, 2)))
+                           : l.splat(l.load(scores, l.add(weights[i], key)));
           for (int64_t j = 0; j < vectors; ++j)
-            next.push_back(l.fma(x, columns[j], carried[i * vectors + j]));
+            next.push_back(addProduct(x, columns[j], carried[i * vectors + j]));
         }
         return next;
       });
@@ -225,7 +248,11 @@ void AttentionKernel::emitSumsOfBlock(const KeyBlock &block) {
       Value offset =
           place(row, scoreStride, l.add(block.inScores, l.index(along)));
       Value weight = l.exp(l.minus(l.loadLanes(scores, offset), largest));
-      l.storeLanes(weight, scores, offset);
+      if (halves)
+        l.storeLanes(l.toBF16(weight), weightHalves,
+                     this->place(row, blockKeys, l.index(along)));
+      else
+        l.storeLanes(weight, scores, offset);
       sum = arith::AddFOp::create(l.builder, l.loc, sum, weight);
     }
     l.storeLanes(sum, sums, at);

@@ -7,11 +7,13 @@
 
 #include "Lanes.h"
 
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/Matchers.h"
 
 using namespace mlir;
@@ -196,6 +198,69 @@ void Lanes::storeLanes(Value lanes, Value memory, Value index, int64_t exist) {
   else
     vector::MaskedStoreOp::create(builder, loc, memory, ValueRange{index},
                                   mask(exist), lanes);
+}
+
+//===----------------------------------------------------------------------===//
+// Pairs
+//===----------------------------------------------------------------------===//
+
+static VectorType pairsType(OpBuilder &builder) {
+  return VectorType::get({2 * Lanes::count}, builder.getBF16Type());
+}
+
+Value Lanes::loadPairs(Value memory, Value index) {
+  return vector::LoadOp::create(builder, loc, pairsType(builder), memory,
+                                ValueRange{index});
+}
+
+void Lanes::storePairs(Value pairs, Value memory, Value index) {
+  vector::StoreOp::create(builder, loc, pairs, memory, ValueRange{index});
+}
+
+Value Lanes::splatPair(Value memory, Value index) {
+  Type word = builder.getI32Type();
+  Value pair = vector::LoadOp::create(
+      builder, loc, VectorType::get({2}, builder.getBF16Type()), memory,
+      ValueRange{index});
+  Value bits =
+      vector::BitCastOp::create(builder, loc, VectorType::get({1}, word), pair);
+  Value all = splat(vector::ExtractOp::create(builder, loc, bits, 0));
+  return vector::BitCastOp::create(builder, loc, pairsType(builder), all);
+}
+
+Value Lanes::makePairs(Value first, Value second) {
+  SmallVector<int64_t> order;
+  for (int64_t i = 0; i < count; ++i)
+    order.append({i, count + i});
+  return vector::ShuffleOp::create(builder, loc, first, second, order);
+}
+
+/// A call of one of LLVM's intrinsics, as a function of that name: what frees
+/// buffers wants to know about every op, and of calls it knows enough.
+static Value callIntrinsic(OpBuilder &builder, Location loc, StringRef name,
+                           Type result, ValueRange arguments) {
+  Operation *parent = builder.getInsertionBlock()->getParentOp();
+  auto module = parent->getParentOfType<ModuleOp>();
+  auto callee = module.lookupSymbol<func::FuncOp>(name);
+  if (!callee) {
+    OpBuilder::InsertionGuard guard(builder);
+    builder.setInsertionPointToStart(module.getBody());
+    callee = func::FuncOp::create(
+        builder, loc, name,
+        builder.getFunctionType(arguments.getTypes(), result));
+    callee.setPrivate();
+  }
+  return func::CallOp::create(builder, loc, callee, arguments).getResult(0);
+}
+
+Value Lanes::toBF16(Value lanes) {
+  return callIntrinsic(builder, loc, "llvm.x86.avx512bf16.cvtneps2bf16.512",
+                       type(builder.getBF16Type()), lanes);
+}
+
+Value Lanes::addDotOfPairs(Value x, Value y, Value sum) {
+  return callIntrinsic(builder, loc, "llvm.x86.avx512bf16.dpbf16ps.512",
+                       sum.getType(), {sum, x, y});
 }
 
 //===----------------------------------------------------------------------===//

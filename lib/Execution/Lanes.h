@@ -68,6 +68,16 @@ public:
   void storeLanes(mlir::Value lanes, mlir::Value memory, mlir::Value index,
                   int64_t exist = count);
 
+  // Two bf16 a lane, for processors with dot products of them (AVX512-BF16).
+  mlir::Value loadPairs(mlir::Value memory, mlir::Value index);
+  void storePairs(mlir::Value pairs, mlir::Value memory, mlir::Value index);
+  /// The two from `index` on, in all lanes.
+  mlir::Value splatPair(mlir::Value memory, mlir::Value index);
+  mlir::Value makePairs(mlir::Value first, mlir::Value second);
+  /// Rounded to nearest, one a lane.
+  mlir::Value toBF16(mlir::Value lanes);
+  mlir::Value addDotOfPairs(mlir::Value x, mlir::Value y, mlir::Value sum);
+
   // Lanes. Values to and from f32 may be scalars too.
   mlir::Value scalar(float value);
   mlir::Value splat(mlir::Value scalar);

@@ -3,6 +3,7 @@
 """Attention kernels of quant-run against numpy in double precision."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -199,6 +200,27 @@ def test_against_numpy(case, tmp_path):
     expected = compute(case, *inputs)
     np.testing.assert_allclose(y, expected, rtol=0, atol=3e-6 * max(1, np.abs(expected).max()))
     (shared,) = run_module(path, inputs, tmp_path, name="2", threads=3)
+    np.testing.assert_array_equal(y, shared)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.rows >= 32], ids=lambda case: case.name)
+def test_products_of_bf16(case, tmp_path):
+    """Where other products are not exact, those of many rows are of bf16."""
+    path = tmp_path / "attention.mlir"
+    path.write_text(make_module(case))
+    inputs = list(make_inputs(case))
+    inputs[:3] = [from_bf16(to_bf16(x)) for x in inputs[:3]]
+    shown = {
+        products: run("quant-run", path, "--random-input=1", "--print-after=fuse", f"--compute={products}")
+        for products in ("f32", "i8")
+    }
+    assert "dpbf16ps" not in shown["f32"]
+    has_bf16 = "avx512_bf16" in Path("/proc/cpuinfo").read_text()
+    assert ("call @llvm.x86.avx512bf16.dpbf16ps.512" in shown["i8"]) == has_bf16
+    (y,) = run_module(path, inputs, tmp_path, ["--compute=i8"], name="1")
+    # Weights alone are rounded then, to 8 bits; half of the last one each.
+    np.testing.assert_allclose(y, compute(case, *inputs), rtol=0, atol=2**-9 * np.abs(inputs[2]).max())
+    (shared,) = run_module(path, inputs, tmp_path, ["--compute=i8"], name="2", threads=3)
     np.testing.assert_array_equal(y, shared)
 
 
