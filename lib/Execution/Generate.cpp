@@ -94,14 +94,17 @@ public:
 
 private:
   struct Sequence {
-    int64_t number = 0;  // of the prompt
-    int64_t length = 0;  // tokens in the caches
-    int64_t written = 0; // new tokens
-    int64_t next = 0;    // the token that follows
+    int64_t number = 0;    // of the prompt
+    int64_t length = 0;    // tokens in the caches
+    int64_t prefilled = 0; // of the prompt's
+    int64_t written = 0;   // new tokens
+    int64_t next = 0;      // the token that follows
     bool ended = false;
   };
 
   LogicalResult readPrompts(ArrayRef<std::vector<int64_t>> prompts);
+  LogicalResult prefillPrompts(ArrayRef<std::vector<int64_t>> prompts);
+  LogicalResult decodePrompts(ArrayRef<std::vector<int64_t>> prompts);
   /// Chooses the next token of sequence `b` from row b of `logits`.
   LogicalResult take(const HostArray &logits, unsigned b);
 
@@ -175,13 +178,23 @@ LogicalResult Generation::take(const HostArray &logits, unsigned b) {
   return success();
 }
 
-LogicalResult Generation::readPrompts(ArrayRef<std::vector<int64_t>> prompts) {
-  int64_t longest = 1;
-  for (auto [sequence, prompt] : llvm::zip(sequences, prompts)) {
-    sequence.length = prompt.size();
-    longest = std::max(longest, sequence.length);
-    figures.promptTokens += sequence.length;
-  }
+/// How many tokens of a prompt are read by prefill; the rest is read by decode,
+/// a token at a time. That depends on the prompt alone, so that a prompt gives
+/// the same text in any batch.
+static int64_t countPrefilled(int64_t length, int64_t chunk) {
+  // A prefill does the products of a whole chunk, decode reads all weights for
+  // each token: a call of prefill takes as long as chunk / 4 of decode for
+  // small models on two cores, chunk / 8 for large ones.
+  constexpr int64_t chunkPerDecoded = 8;
+  int64_t rest = length % chunk;
+  return rest * chunkPerDecoded <= chunk ? length - rest : length;
+}
+
+LogicalResult
+Generation::prefillPrompts(ArrayRef<std::vector<int64_t>> prompts) {
+  int64_t longest = 0;
+  for (const Sequence &sequence : sequences)
+    longest = std::max(longest, sequence.prefilled);
   for (int64_t begin = 0; begin < longest; begin += shape.chunk) {
     for (int64_t b = 0; b < shape.batch; ++b) {
       ArrayRef<int64_t> prompt;
@@ -198,14 +211,52 @@ LogicalResult Generation::readPrompts(ArrayRef<std::vector<int64_t>> prompts) {
     }
     if (failed(prefill.run(caches)))
       return failure();
-    for (int64_t b = 0; b < int64_t(prompts.size()); ++b) {
-      int64_t last = sequences[b].length - 1;
-      if (last >= begin && last < begin + shape.chunk &&
-          failed(take(prefill.results[0], b)))
+    ++figures.prefillCalls;
+    for (auto [b, sequence] : llvm::enumerate(sequences)) {
+      int64_t last = sequence.length - 1;
+      if (sequence.prefilled == sequence.length && last >= begin &&
+          last < begin + shape.chunk && failed(take(prefill.results[0], b)))
         return failure();
     }
   }
   return success();
+}
+
+LogicalResult
+Generation::decodePrompts(ArrayRef<std::vector<int64_t>> prompts) {
+  int64_t longest = 0;
+  for (const Sequence &sequence : sequences)
+    longest = std::max(longest, sequence.length - sequence.prefilled);
+  for (int64_t step = 0; step < longest; ++step) {
+    for (int64_t b = 0; b < shape.batch; ++b) {
+      int64_t token = 0, position = 0;
+      if (b < int64_t(prompts.size())) {
+        // Who waits writes where its next token will be.
+        position = std::min(sequences[b].prefilled + step, sequences[b].length);
+        if (position < sequences[b].length)
+          token = prompts[b][position];
+        position = std::min(position, shape.capacity - 1);
+      }
+      decode.numbers[0].set(b, token);
+      decode.numbers[1].set(b, position);
+    }
+    if (failed(decode.run(caches)))
+      return failure();
+    for (auto [b, sequence] : llvm::enumerate(sequences))
+      if (sequence.prefilled + step == sequence.length - 1 &&
+          failed(take(decode.results[0], b)))
+        return failure();
+  }
+  return success();
+}
+
+LogicalResult Generation::readPrompts(ArrayRef<std::vector<int64_t>> prompts) {
+  for (auto [sequence, prompt] : llvm::zip(sequences, prompts)) {
+    sequence.length = prompt.size();
+    sequence.prefilled = countPrefilled(sequence.length, shape.chunk);
+    figures.promptTokens += sequence.length;
+  }
+  return failed(prefillPrompts(prompts)) ? failure() : decodePrompts(prompts);
 }
 
 LogicalResult Generation::run(ArrayRef<std::vector<int64_t>> prompts,

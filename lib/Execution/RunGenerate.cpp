@@ -101,6 +101,7 @@ execution::runGenerate(CompiledModule &prefill, CompiledModule &decode,
     sequences.push_back(llvm::json::Object{{"tokens", std::move(tokens)},
                                            {"ended_by", reasonName(reason)}});
   return llvm::json::Object{{"prompt_tokens", figures->promptTokens},
+                            {"prefill_calls", figures->prefillCalls},
                             {"prefill_seconds", figures->prefillSeconds},
                             {"prompt_tokens_per_second", read},
                             {"new_tokens", figures->newTokens},

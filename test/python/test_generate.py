@@ -114,6 +114,22 @@ def test_a_batch_is_as_each_alone(llama, tmp_path):
     assert other != together
 
 
+def test_a_short_rest_of_a_prompt_is_decoded(llama, tmp_path):
+    """An eighth of a chunk, which is one token; the prompts beside it wait."""
+    report = tmp_path / "report.json"
+    prompts = [[7], [7, 1, 2, 60, 33, 8, 4, 4, 9], PROMPTS[1], PROMPTS[2]]
+    together = generate(llama.path, prompts, "--max-tokens=9", report=report)
+    assert together == [llama.expected(prompt, 9) for prompt in prompts]
+    for prompt, calls in zip(prompts, (0, 1, 1, 2)):
+        generate(llama.path, [prompt], "--max-tokens=1", report=report)
+        assert json.loads(report.read_text())["prefill_calls"] == calls
+    # The last place of a full cache.
+    full = np.random.default_rng(2).integers(0, VOCABULARY, CACHE - PREFILL + 1).tolist()
+    other = np.random.default_rng(3).integers(0, VOCABULARY, CACHE).tolist()
+    tokens = generate(llama.path, [full, other], "--max-tokens=3", report=report)
+    assert tokens == [llama.expected(full, 3), llama.expected(other, 1)]
+
+
 def call(path, entry, inputs, folder):
     """The results of one call of `entry`; the inputs are written to files and left as they are."""
     arguments = []

@@ -38,6 +38,8 @@ enum class StopReason { Token, Length, CacheFull };
 /// What was done in which time.
 struct GenerateFigures {
   int64_t promptTokens = 0, newTokens = 0;
+  /// Calls of prefill; a few tokens that do not fill one are read by decode.
+  int64_t prefillCalls = 0;
   /// Tokens that came from decode, and its calls: each gives a token of every
   /// sequence that is not at its end.
   int64_t decodedTokens = 0, decodeCalls = 0;
