@@ -117,10 +117,10 @@ def test_a_batch_is_as_each_alone(llama, tmp_path):
 def test_a_short_rest_of_a_prompt_is_decoded(llama, tmp_path):
     """An eighth of a chunk, which is one token; the prompts beside it wait."""
     report = tmp_path / "report.json"
-    prompts = [[7], [7, 1, 2, 60, 33, 8, 4, 4, 9], PROMPTS[1], PROMPTS[2]]
+    prompts = [[7], PROMPTS[1], PROMPTS[2], [7, 1, 2, 60, 33, 8, 4, 4, 9]]
     together = generate(llama.path, prompts, "--max-tokens=9", report=report)
     assert together == [llama.expected(prompt, 9) for prompt in prompts]
-    for prompt, calls in zip(prompts, (0, 1, 1, 2)):
+    for prompt, calls in zip(prompts, (0, 1, 2, 1)):
         generate(llama.path, [prompt], "--max-tokens=1", report=report)
         assert json.loads(report.read_text())["prefill_calls"] == calls
     # The last place of a full cache.
