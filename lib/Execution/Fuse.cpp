@@ -109,26 +109,34 @@ static void cloneEmpties(func::FuncOp entry) {
   }
 }
 
-/// Fuses elementwise ops where `control` says so.
+/// Fuses elementwise ops where `control` says so. A producer whose consumer was
+/// fused away counts that one among its uses until it is cleaned up; so this is
+/// repeated until nothing gets fewer.
 static LogicalResult fuseElementwise(Compilation &compilation,
                                      bool (*control)(OpOperand *)) {
   func::FuncOp entry = compilation.entry;
-  RewritePatternSet patterns(entry.getContext());
-  linalg::populateElementwiseOpsFusionPatterns(patterns, control);
-  linalg::populateEraseUnusedOperandsAndResultsPatterns(patterns);
-  tensor::populateFoldTensorEmptyPatterns(patterns);
-  // Contractions are kept off the list: some of these patterns would fold a
-  // filled operand into them whatever `control` says.
-  SmallVector<Operation *> ops;
-  entry.walk([&](Operation *op) {
-    if (op != entry && !isContraction(op))
-      ops.push_back(op);
-  });
+  RewritePatternSet set(entry.getContext());
+  linalg::populateElementwiseOpsFusionPatterns(set, control);
+  linalg::populateEraseUnusedOperandsAndResultsPatterns(set);
+  tensor::populateFoldTensorEmptyPatterns(set);
+  FrozenRewritePatternSet patterns(std::move(set));
   GreedyRewriteConfig config;
   config.setStrictness(GreedyRewriteStrictness::ExistingAndNewOps);
-  if (failed(applyOpPatternsGreedily(ops, std::move(patterns), config)))
-    return failure();
-  return cleanUp(compilation.module);
+  for (size_t before = SIZE_MAX;;) {
+    // Contractions are kept off the list: some of these patterns would fold a
+    // filled operand into them whatever `control` says.
+    SmallVector<Operation *> ops;
+    entry.walk([&](Operation *op) {
+      if (op != entry && !isContraction(op))
+        ops.push_back(op);
+    });
+    if (ops.size() >= before)
+      return success();
+    before = ops.size();
+    if (failed(applyOpPatternsGreedily(ops, patterns, config)) ||
+        failed(cleanUp(compilation.module)))
+      return failure();
+  }
 }
 
 LogicalResult execution::fuse(Compilation &compilation) {
@@ -142,6 +150,8 @@ LogicalResult execution::fuse(Compilation &compilation) {
     if (failed(fuseElementwise(compilation, fuseOnlyUse)))
       return failure();
     formAttention(compilation);
+    if (failed(lowerToKernels(compilation)))
+      return failure();
   }
   if (failed(fuseElementwise(compilation, shouldFuse)))
     return failure();

@@ -7,7 +7,6 @@
 
 #include "Stages.h"
 
-#include "quantopt/Codegen/CPU/Passes.h"
 #include "quantopt/Codegen/GPU/Passes.h"
 #include "quantopt/Dialect/LowBit/IR/BlobData.h"
 #include "quantopt/Dialect/LowBit/IR/Lookup.h"
@@ -140,6 +139,8 @@ static LogicalResult lowerLookups(func::FuncOp entry) {
       op.erase();
       return WalkResult::advance();
     }
+    if (llvm::all_of(op->getUsers(), llvm::IsaPred<lowbit::LinearOp>))
+      return WalkResult::advance(); // which wait for their kernels
     op.emitError("is used by something that is neither a lowbit.linear nor a "
                  "lowbit.lookup");
     return WalkResult::interrupt();
@@ -213,22 +214,6 @@ lowerWithoutHost(Compilation &compilation,
   return success();
 }
 
-/// Quantized linears become calls of kernels, where there are kernels.
-static LogicalResult lowerToKernels(Compilation &compilation) {
-  SmallVector<lowbit::LinearOp> linears;
-  compilation.entry.walk([&](lowbit::LinearOp linear) {
-    if (linear.isQuantized() &&
-        cpu::canLower(linear, compilation.cpu, compilation.products).empty())
-      linears.push_back(linear);
-  });
-  auto problems = cpu::lowerLinears(compilation.module, linears,
-                                    compilation.cpu, compilation.products);
-  if (failed(problems))
-    return failure();
-  compilation.linearKernels = std::move(*problems);
-  return success();
-}
-
 LogicalResult execution::lowerLinears(Compilation &compilation) {
   if (compilation.onDevice())
     return failure(
@@ -236,11 +221,14 @@ LogicalResult execution::lowerLinears(Compilation &compilation) {
         failed(kernels::lowerLinears(compilation.module, *compilation.chip,
                                      /*compute=*/std::nullopt)) ||
         failed(lowerLookups(compilation.entry)));
-  if (failed(lowerToKernels(compilation)))
+  FailureOr<LinearSet> kernels = prepareKernels(compilation);
+  if (failed(kernels))
     return failure();
   if (compilation.ahead)
-    return failure(failed(lowerWithoutHost(
-                       compilation, [](lowbit::LinearOp) { return false; })) ||
+    return failure(failed(lowerWithoutHost(compilation,
+                                           [&](lowbit::LinearOp linear) {
+                                             return kernels->contains(linear);
+                                           })) ||
                    failed(lowerLookups(compilation.entry)));
   int64_t nextId = 0;
   compilation.entry.walk([&](Operation *op) {
@@ -251,7 +239,10 @@ LogicalResult execution::lowerLinears(Compilation &compilation) {
         nextId = std::max(nextId, id + 1);
   });
   SmallVector<lowbit::LinearOp> linears;
-  compilation.entry.walk([&](lowbit::LinearOp op) { linears.push_back(op); });
+  compilation.entry.walk([&](lowbit::LinearOp op) {
+    if (!kernels->contains(op))
+      linears.push_back(op);
+  });
   // A weight that several linears share is read once.
   DenseMap<Value, int64_t> idOfWeight;
   for (lowbit::LinearOp linear : linears) {

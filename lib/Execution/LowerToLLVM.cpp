@@ -76,8 +76,6 @@ LogicalResult execution::lowerToLLVM(Compilation &compilation) {
   ModuleOp module = compilation.module;
   std::string entryName = compilation.entry.getName().str();
   compilation.entry = nullptr; // replaced below
-  if (failed(expandMath(module)))
-    return failure();
   PassManager passes(module.getContext());
   if (!compilation.onDevice()) // whose stages have done so
     buildFreeBuffers(passes);
@@ -87,6 +85,8 @@ LogicalResult execution::lowerToLLVM(Compilation &compilation) {
     planBuffers(compilation, module.lookupSymbol<func::FuncOp>(entryName));
   for (const cpu::LinearProblem &problem : compilation.linearKernels)
     cpu::emitLinear(module, problem);
+  if (failed(expandMath(module)))
+    return failure();
   passes.clear();
   passes.addPass(createConvertSCFToOpenMPPass());
   if (failed(passes.run(module)))

@@ -112,8 +112,19 @@ compileToLLVM(Compilation &compilation, llvm::StringRef entry,
 mlir::LogicalResult prepareModule(Compilation &compilation,
                                   llvm::StringRef entry);
 
-/// lowbit.linear with a quantized weight -> calls of generated kernels; with
-/// another constant weight, or one that has no kernel -> lowbit.host_linear, or
+/// Linears that wait for their kernels.
+using LinearSet = llvm::SmallPtrSet<mlir::Operation *, 16>;
+
+/// Finds the linears that have generated kernels, packs their weights and makes
+/// matrices of what they read and write.
+mlir::FailureOr<LinearSet> prepareKernels(Compilation &compilation);
+
+/// These linears -> calls of kernels, which take along elementwise ops behind
+/// them.
+mlir::LogicalResult lowerToKernels(Compilation &compilation);
+
+/// lowbit.linear with a quantized weight -> see prepareKernels; with another
+/// constant weight, or one that has no kernel -> lowbit.host_linear, or
 /// lowbit.host_experts for all experts of a layer; with a computed weight -> a
 /// contraction.
 mlir::LogicalResult lowerLinears(Compilation &compilation);

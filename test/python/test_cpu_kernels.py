@@ -155,3 +155,109 @@ def test_bad_options(tmp_path, option, message):
     done = execute("quant-run", quantized, option, f"--input={x}")
     assert done.returncode == 1
     assert message in done.stderr.decode()
+
+
+# --- what follows a linear ----------------------------------------------------
+
+BIAS = """
+  %z = linalg.generic {{indexing_maps = [#all, #column, #all], iterator_types = [{parallel}]}}
+      ins(%y0, %b : {y}, tensor<{n}x{t}>) outs(%e : {y}) {{
+  ^bb0(%a: {t}, %c: {t}, %o: {t}):
+    %s = arith.addf %a, %c : {t}
+    linalg.yield %s : {t}
+  }} -> {y}"""
+
+RESIDUAL = """
+  %z = linalg.generic {{indexing_maps = [#all, #row, #all, #none, #all], iterator_types = [{parallel}]}}
+      ins(%y0, %f, %r, %h : {y}, tensor<{m}x{t}>, {y}, tensor<{t}>) outs(%e : {y}) {{
+  ^bb0(%a: {t}, %c: {t}, %d: {t}, %g: {t}, %o: {t}):
+    %s = arith.mulf %a, %c : {t}
+    %u = arith.addf %s, %d : {t}
+    %v = arith.subf %u, %g : {t}
+    linalg.yield %v : {t}
+  }} -> {y}"""
+
+GATE = """
+  %one = arith.constant 1.0 : {t}
+  %z = linalg.generic {{indexing_maps = [#all, #all, #all], iterator_types = [{parallel}]}}
+      ins(%y1, %y0 : {y}, {y}) outs(%e : {y}) {{
+  ^bb0(%a: {t}, %c: {t}, %o: {t}):
+    %s = arith.negf %a : {t}
+    %u = math.exp %s : {t}
+    %v = arith.addf %u, %one : {t}
+    %w = arith.divf %a, %v : {t}
+    %p = arith.mulf %w, %c : {t}
+    linalg.yield %p : {t}
+  }} -> {y}"""
+
+
+def finished(body, rows, n, k=96, type_="f32"):
+    """A module with `body` behind two linears."""
+    random = np.random.default_rng(n)
+    m = "x".join(map(str, rows))
+    dims = [f"d{i}" for i in range(len(rows) + 1)]
+    every = ", ".join(dims)
+    x, y = f"tensor<{m}x{k}x{type_}>", f"tensor<{m}x{n}x{type_}>"
+    lines = [
+        f"#all = affine_map<({every}) -> ({every})>",
+        f"#column = affine_map<({every}) -> ({dims[-1]})>",
+        f"#row = affine_map<({every}) -> ({', '.join(dims[:-1])})>",
+        f"#none = affine_map<({every}) -> ()>",
+        f"func.func @main(%x: {x}, %b: tensor<{n}x{type_}>, %f: tensor<{m}x{type_}>, "
+        f"%r: {y}, %h: tensor<{type_}>) -> ({y}, {y}) {{",
+        f"  %e = tensor.empty() : {y}",
+    ]
+    for index in range(3):
+        weight = random.normal(size=(n, k)).astype(np.float32) / 8
+        values = ", ".join("[" + ", ".join(f"{v:.5f}" for v in row) + "]" for row in weight)
+        w = f"tensor<{n}x{k}x{type_}>"
+        lines.append(f"  %w{index} = arith.constant dense<[{values}]> : {w}")
+        lines.append(f'  %y{index} = lowbit.linear %x, %w{index} {{name = "layer.{index}"}} : ({x}, {w}) -> {y}')
+    parallel = ", ".join(['"parallel"'] * len(dims))
+    lines.append(body.format(parallel=parallel, y=y, n=n, m=m, t=type_))
+    # The last linear's result is read as it is.
+    return "\n".join(lines) + f"\n  return %z, %y2 : {y}, {y}\n}}\n"
+
+
+def arrays(rows, n, k=96, type_=np.float32):
+    random = np.random.default_rng(6)
+    sizes = [(*rows, k), (n,), rows, (*rows, n), ()]
+    return [np.asarray(random.normal(size=size)).astype(type_) for size in sizes]
+
+
+@pytest.mark.parametrize("compute", ["f32", "bf16", "i8"])
+@pytest.mark.parametrize("rows, n", [((1,), 33), ((3,), 64), ((2, 9), 40), ((37,), 7)])
+@pytest.mark.parametrize("body", [BIAS, RESIDUAL, GATE], ids=["bias", "residual", "gate"])
+def test_epilogues(tmp_path, body, rows, n, compute):
+    check(tmp_path, finished(body, rows, n), "group-size=32", arrays(rows, n), compute)
+
+
+@pytest.mark.parametrize("body", [BIAS, RESIDUAL, GATE], ids=["bias", "residual", "gate"])
+def test_epilogues_of_halves(tmp_path, body):
+    text = finished(body, (5,), 40, type_="f16")
+    check(tmp_path, text, "group-size=32", arrays((5,), 40, type_=np.float16), "bf16")
+
+
+@pytest.mark.parametrize("body", [BIAS, RESIDUAL, GATE], ids=["bias", "residual", "gate"])
+def test_epilogues_are_in_the_kernels(tmp_path, body):
+    (tmp_path / "float.mlir").write_text(finished(body, (2, 9), 40))
+    model = tmp_path / "q.mlirbc"
+    run("quant-opt", tmp_path / "float.mlir", "--rtn-quantize=group-size=32 progress=none", "-o", model)
+    inputs = []
+    for index, array in enumerate(arrays((2, 9), 40)):
+        np.save(tmp_path / f"{index}.npy", array)
+        inputs.append(f"--input={tmp_path / f'{index}.npy'}")
+    done = execute("quant-run", model, *inputs, "--print-after=fuse")
+    assert done.returncode == 0
+    assert b"call @lowbit_linear" in done.stdout and b"linalg.generic" not in done.stdout
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_epilogues_do_not_depend_on_threads(tmp_path, threads):
+    results = []
+    for count in (2, threads):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        text = finished(GATE, (19,), 72)
+        results.append(check(folder, text, "group-size=32", arrays((19,), 72), "i8", count))
+    assert all(np.array_equal(a, b) for a, b in zip(*results))

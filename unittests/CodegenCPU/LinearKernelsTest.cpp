@@ -9,6 +9,7 @@
 
 #include "quantopt/Packing/PackedMatrix.h"
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "llvm/Support/FormatVariadic.h"
 
 #include <algorithm>
@@ -340,6 +341,117 @@ TEST(CpuLinear, RowsKnownWhenCalled) {
       check(problem, m);
     }
   }
+}
+
+/// (y0 * perRow + residual) - y1 * bias + scalar, of which every operand is
+/// another kind of array.
+static Epilogue makeEpilogue(MLIRContext *context) {
+  context->loadDialect<arith::ArithDialect, func::FuncDialect>();
+  OpBuilder b(context);
+  Location loc = b.getUnknownLoc();
+  SmallVector<Type> types(6, b.getF32Type());
+  auto body = func::FuncOp::create(loc, "epilogue",
+                                   b.getFunctionType(types, b.getF32Type()));
+  b.setInsertionPointToStart(body.addEntryBlock());
+  auto arg = [&](unsigned i) { return body.getArgument(i); };
+  Value left = arith::MulFOp::create(b, loc, arg(0), arg(2));
+  left = arith::AddFOp::create(b, loc, left, arg(3));
+  Value right = arith::MulFOp::create(b, loc, arg(1), arg(4));
+  left = arith::SubFOp::create(b, loc, left, right);
+  Value sum = arith::AddFOp::create(b, loc, left, arg(5));
+  func::ReturnOp::create(b, loc, sum);
+  Epilogue epilogue;
+  epilogue.weights = {0, 2};
+  for (auto [hasRows, hasColumns] :
+       {std::pair(true, false), {true, true}, {false, true}, {false, false}})
+    epilogue.operands.push_back({hasRows, hasColumns, FloatKind::F32});
+  epilogue.body = std::make_shared<OwningOpRef<func::FuncOp>>(body);
+  return epilogue;
+}
+
+/// A problem of three weights with an epilogue of the first and the last,
+/// against the same linears without it. `m` rows.
+static void checkEpilogue(const LinearProblem &problem, int64_t m) {
+  int64_t n = problem.weights[0].n, k = problem.k;
+  std::mt19937 random(m + n);
+  std::normal_distribution<float> normal;
+  std::vector<std::unique_ptr<GuardedBuffer>> owned;
+  auto allocate = [&](size_t numbers) {
+    owned.push_back(std::make_unique<GuardedBuffer>(numbers * 4));
+    auto *data = reinterpret_cast<float *>(owned.back()->data());
+    std::generate(data, data + numbers, [&] { return normal(random); });
+    return data;
+  };
+  std::vector<void *> plain = {allocate(m * k),
+                               allocate(m * workspaceRowBytes(problem) / 4)};
+  std::vector<void *> buffers = plain;
+  std::vector<Weight> weights;
+  std::vector<float *> y;
+  for (auto [index, weight] : llvm::enumerate(problem.weights)) {
+    weights.push_back(makeWeight(weight, k, random));
+    for (auto *plane :
+         {&weights.back().packed.codes, &weights.back().packed.scales}) {
+      owned.push_back(std::make_unique<GuardedBuffer>(plane->size()));
+      std::memcpy(owned.back()->data(), plane->data(), plane->size());
+      plain.push_back(owned.back()->data());
+      buffers.push_back(plain.back());
+    }
+    y.push_back(allocate(m * weight.n));
+    plain.push_back(y.back());
+    if (index == 1)
+      buffers.push_back(y.back());
+  }
+  float *perRow = allocate(m), *residual = allocate(m * n), *bias = allocate(n),
+        *scalar = allocate(1), *result = allocate(m * n);
+  for (float *array : {perRow, residual, bias, scalar, result})
+    buffers.push_back(array);
+  CompiledLinear(problem).run(plain, m);
+  std::vector<float> second(y[1], y[1] + m * problem.weights[1].n);
+
+  auto context = std::make_shared<MLIRContext>();
+  LinearProblem finished = problem;
+  finished.epilogues.push_back(makeEpilogue(context.get()));
+  ASSERT_EQ(verify(finished), "");
+  CompiledLinear(finished, context).run(buffers, m);
+  EXPECT_TRUE(std::equal(second.begin(), second.end(), y[1]));
+  for (int64_t row = 0; row < m; ++row)
+    for (int64_t column = 0; column < n; ++column) {
+      int64_t at = row * n + column;
+      double left = double(y[0][at]) * perRow[row];
+      double right = double(y[2][at]) * bias[column];
+      double bound = 1e-6 * (std::abs(left) + std::abs(right) +
+                             std::abs(residual[at]) + std::abs(*scalar));
+      ASSERT_NEAR(result[at], left + residual[at] - right + *scalar, bound)
+          << row << ", " << column;
+    }
+}
+
+TEST(CpuLinear, Epilogues) {
+  for (Target target : targets())
+    for (Compute compute : computesOf(target))
+      for (auto [m, n] : {std::pair<int64_t, int64_t>{1, 37}, {21, 64}}) {
+        SCOPED_TRACE(llvm::formatv("{0} {1} {2}x{3}", isaName(target.isa),
+                                   computeName(compute), m, n)
+                         .str());
+        LinearProblem problem = problemOf(m, n, 96, compute);
+        problem.target = target;
+        problem.weights.append(2, problem.weights[0]);
+        problem.weights[1].n = 24;
+        checkEpilogue(problem, m);
+      }
+  LinearProblem problem = problemOf(ShapedType::kDynamic, 37, 96, Compute::F32);
+  problem.weights.append(2, problem.weights[0]);
+  checkEpilogue(problem, 13);
+}
+
+TEST(CpuLinear, RefusesEpiloguesOfDifferentSizes) {
+  MLIRContext context;
+  LinearProblem problem = problemOf(1, 16, 64, Compute::F32);
+  problem.weights.append(2, problem.weights[0]);
+  problem.epilogues.push_back(makeEpilogue(&context));
+  EXPECT_EQ(verify(problem), "");
+  problem.weights[2].n = 32;
+  EXPECT_NE(verify(problem), "");
 }
 
 TEST(CpuLinear, RefusesWhatItCannotDo) {

@@ -27,8 +27,9 @@ Target cpu::hostTarget() {
   return targetOf(features);
 }
 
-CompiledLinear::CompiledLinear(const LinearProblem &problem)
-    : problem(problem) {
+CompiledLinear::CompiledLinear(const LinearProblem &problem,
+                               std::shared_ptr<MLIRContext> context)
+    : context(context) {
   static bool initialized = [] {
     llvm::InitializeNativeTarget();
     llvm::InitializeNativeTargetAsmPrinter();
@@ -37,9 +38,9 @@ CompiledLinear::CompiledLinear(const LinearProblem &problem)
   (void)initialized;
   DialectRegistry registry;
   registerLowering(registry);
-  context.appendDialectRegistry(registry);
-  context.loadAllAvailableDialects();
-  OpBuilder builder(&context);
+  context->appendDialectRegistry(registry);
+  context->loadAllAvailableDialects();
+  OpBuilder builder(context.get());
   OwningOpRef<ModuleOp> module = ModuleOp::create(builder.getUnknownLoc());
   func::FuncOp entry = emitLinear(*module, problem);
   entry.setPublic();

@@ -24,14 +24,16 @@ Target hostTarget();
 /// A problem's function as code of this process.
 class CompiledLinear {
 public:
-  explicit CompiledLinear(const LinearProblem &problem);
+  /// `context` is that of the problem's epilogues.
+  explicit CompiledLinear(const LinearProblem &problem,
+                          std::shared_ptr<mlir::MLIRContext> context =
+                              std::make_shared<mlir::MLIRContext>());
   /// `buffers` in the order of linearType, `m` rows of x. Empty where it could
   /// not be compiled.
   void run(std::span<void *const> buffers, int64_t m) const;
 
 private:
-  LinearProblem problem;
-  mlir::MLIRContext context;
+  std::shared_ptr<mlir::MLIRContext> context;
   std::unique_ptr<mlir::ExecutionEngine> engine;
   void (*function)(void **) = nullptr;
   llvm::SmallVector<llvm::SmallVector<int64_t>> shapes;

@@ -68,12 +68,26 @@ struct TileShape {
   bool prefetches = false;
   /// The last argument counts the rows of W that there are.
   bool masked = false;
+  /// y is an f32 buffer of this tile alone, [rows][vectors], and whole.
+  bool toBuffer = false;
 };
 
 /// The function that computes one: (row of the workspace, codes, scales,
 /// offsets unless symmetric, y, and the count if masked).
 mlir::func::FuncOp emitTile(mlir::ModuleOp module, const LinearProblem &problem,
                             const LinearWeight &weight, const TileShape &shape);
+
+/// The function that computes the tiles of all weights of an epilogue and
+/// writes what it makes of them: (row of the workspace; codes, scales, offsets
+/// unless symmetric of each weight; operands; y; and the count if masked). An
+/// operand's pointer is at the tile's first element.
+mlir::func::FuncOp emitFinishedTile(mlir::ModuleOp module,
+                                    const LinearProblem &problem,
+                                    const Epilogue &epilogue,
+                                    const TileShape &shape);
+
+/// What an epilogue is called in names of functions.
+std::string epilogueName(const Epilogue &epilogue);
 
 /// Starts a private function of pointers, and of an i64 at the end if
 /// `hasCount`, in `module`; null if it is there.

@@ -8,6 +8,7 @@
 #include "Kernels.h"
 
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "llvm/ADT/SmallBitVector.h"
 
 #include <numeric>
 
@@ -127,6 +128,15 @@ std::string cpu::verify(const LinearProblem &problem) {
     if (line::codeBytes(weight.n, problem.k, 8) >= int64_t(1) << 31)
       return "a matrix has 2 GiB or more";
   }
+  llvm::SmallBitVector taken(problem.weights.size());
+  for (const Epilogue &epilogue : problem.epilogues)
+    for (unsigned weight : epilogue.weights) {
+      if (weight >= problem.weights.size() || taken[weight])
+        return "a linear has two epilogues";
+      taken.set(weight);
+      if (problem.weights[weight].n != problem.weights[epilogue.weights[0]].n)
+        return "linears of an epilogue have different sizes";
+    }
   return "";
 }
 
@@ -168,7 +178,13 @@ static std::string problemName(const LinearProblem &problem) {
   name += ShapedType::isDynamic(problem.m) ? "m" : std::to_string(problem.m);
   for (const LinearWeight &weight : problem.weights)
     name += "_" + std::to_string(weight.n) + schemeName(weight.scheme);
-  return name + "_" + std::to_string(problem.k);
+  name += "_" + std::to_string(problem.k);
+  for (const Epilogue &epilogue : problem.epilogues) {
+    name += "_" + epilogueName(epilogue);
+    for (unsigned weight : epilogue.weights)
+      name += "_" + std::to_string(weight);
+  }
+  return name;
 }
 
 static Type scaleType(MLIRContext *context, ScaleKind kind) {
@@ -180,6 +196,38 @@ static Type scaleType(MLIRContext *context, ScaleKind kind) {
   default:
     return Float32Type::get(context);
   }
+}
+
+namespace {
+/// Weights whose tiles are computed one after the other, at the same place.
+struct Unit {
+  SmallVector<unsigned, 2> weights;
+  const Epilogue *epilogue = nullptr;
+};
+} // namespace
+
+/// In the order of their first weights.
+static SmallVector<Unit> collectUnits(const LinearProblem &problem) {
+  SmallVector<Unit> units;
+  llvm::SmallBitVector taken(problem.weights.size());
+  for (unsigned weight = 0; weight < problem.weights.size(); ++weight) {
+    if (taken[weight])
+      continue;
+    Unit unit{{weight}};
+    for (const Epilogue &epilogue : problem.epilogues)
+      if (llvm::is_contained(epilogue.weights, weight))
+        unit = {epilogue.weights, &epilogue};
+    for (unsigned member : unit.weights)
+      taken.set(member);
+    units.push_back(unit);
+  }
+  return units;
+}
+
+static bool hasEpilogue(const LinearProblem &problem, unsigned weight) {
+  return llvm::any_of(problem.epilogues, [&](const Epilogue &epilogue) {
+    return llvm::is_contained(epilogue.weights, weight);
+  });
 }
 
 FunctionType cpu::linearType(MLIRContext *context,
@@ -195,7 +243,15 @@ FunctionType cpu::linearType(MLIRContext *context,
            ? ShapedType::kDynamic
            : problem.m * workspaceRowBytes(problem),
        b.getI8Type());
-  for (const LinearWeight &weight : problem.weights) {
+  auto matrix = [&](bool hasRows, bool hasColumns, int64_t n, FloatKind kind) {
+    SmallVector<int64_t, 2> shape;
+    if (hasRows)
+      shape.push_back(problem.m);
+    if (hasColumns)
+      shape.push_back(n);
+    types.push_back(MemRefType::get(shape, b.floatType(kind)));
+  };
+  for (auto [index, weight] : llvm::enumerate(problem.weights)) {
     const Scheme &scheme = weight.scheme;
     int64_t numScales = line::numScales(weight.n, scheme.numGroups(problem.k));
     Type scale = scaleType(context, scheme.scaleType);
@@ -203,8 +259,14 @@ FunctionType cpu::linearType(MLIRContext *context,
     flat(numScales, scale);
     if (scheme.zero != ZeroKind::Symmetric)
       flat(numScales, scheme.zero == ZeroKind::Integer ? b.getI8Type() : scale);
-    types.push_back(
-        MemRefType::get({problem.m, weight.n}, b.floatType(problem.y)));
+    if (!hasEpilogue(problem, index))
+      matrix(true, true, weight.n, problem.y);
+  }
+  for (const Epilogue &epilogue : problem.epilogues) {
+    int64_t n = problem.weights[epilogue.weights[0]].n;
+    for (const Epilogue::Operand &operand : epilogue.operands)
+      matrix(operand.hasRows, operand.hasColumns, n, operand.type);
+    matrix(true, true, n, epilogue.y);
   }
   return FunctionType::get(context, types, {});
 }
@@ -317,22 +379,30 @@ public:
   void emit();
 
 private:
-  struct Weight {
-    Value codes, scales, offsets, y;
+  struct Planes {
+    Value codes, scales, offsets;
+  };
+  /// What a unit reads beside planes, and writes.
+  struct Arrays {
+    Values operands;
+    Value y;
   };
   Value pointer(Value buffer);
+  void takeArguments(ArrayRef<Unit> units);
   void arrange();
-  /// All rows of x for vectors [first, first + vectors) of a weight.
-  void panel(const LinearWeight &weight, const Weight &planes, Value first,
+  /// All rows of x for vectors [first, first + vectors) of a unit.
+  void panel(const Unit &unit, const Arrays &arrays, Value first,
              const Choice &choice, bool masked);
-  void tile(const LinearWeight &weight, const Weight &planes, Value first,
-            Value row, const TileShape &shape);
+  void tile(const Unit &unit, const Arrays &arrays, Value first, Value row,
+            const TileShape &shape);
 
   KernelBuilder b;
   ModuleOp module;
   const LinearProblem &problem;
   func::FuncOp function;
   Value x, workspace, rows;
+  SmallVector<Planes> planes; // of each weight
+  SmallVector<Arrays> arrays; // of each unit
 };
 } // namespace
 
@@ -362,10 +432,8 @@ void LinearFunction::arrange() {
     b.parallel(rows, row);
 }
 
-void LinearFunction::tile(const LinearWeight &weight, const Weight &planes,
-                          Value first, Value row, const TileShape &shape) {
-  func::FuncOp callee = emitTile(module, problem, weight, shape);
-  const Scheme &scheme = weight.scheme;
+void LinearFunction::tile(const Unit &unit, const Arrays &arrays, Value first,
+                          Value row, const TileShape &shape) {
   int64_t lanes = VectorTarget(problem.target).lanes();
   int64_t perTile = line::kBlockRows / lanes;
   Value tile = b.div(first, perTile);
@@ -375,33 +443,53 @@ void LinearFunction::tile(const LinearWeight &weight, const Weight &planes,
     return perTile == 1 ? start
                         : b.advance(start, b.mul(part, lanes * laneBytes));
   };
-  int64_t scales = scheme.numGroups(problem.k) * line::kBlockRows;
-  int64_t scaleBytes = bitWidth(scheme.scaleType) / 8;
-  int64_t yBytes = bitWidth(problem.y) / 8;
   Values arguments = {
-      b.advance(workspace, b.mul(row, workspaceRowBytes(problem))),
-      at(planes.codes, line::rowTileBytes(problem.k, scheme.bits), line::kDot),
-      at(planes.scales, scales * scaleBytes, scaleBytes)};
-  if (planes.offsets) {
-    int64_t bytes = scheme.zero == ZeroKind::Integer ? 1 : scaleBytes;
-    arguments.push_back(at(planes.offsets, scales * bytes, bytes));
+      b.advance(workspace, b.mul(row, workspaceRowBytes(problem)))};
+  for (unsigned index : unit.weights) {
+    const Scheme &scheme = problem.weights[index].scheme;
+    const Planes &plane = planes[index];
+    int64_t scales = scheme.numGroups(problem.k) * line::kBlockRows;
+    int64_t scaleBytes = bitWidth(scheme.scaleType) / 8;
+    arguments.push_back(at(
+        plane.codes, line::rowTileBytes(problem.k, scheme.bits), line::kDot));
+    arguments.push_back(at(plane.scales, scales * scaleBytes, scaleBytes));
+    if (plane.offsets) {
+      int64_t bytes = scheme.zero == ZeroKind::Integer ? 1 : scaleBytes;
+      arguments.push_back(at(plane.offsets, scales * bytes, bytes));
+    }
   }
+  int64_t n = problem.weights[unit.weights[0]].n;
   Value column = b.mul(first, lanes);
-  arguments.push_back(
-      b.advance(b.advance(planes.y, b.mul(row, weight.n * yBytes)),
-                b.mul(column, yBytes)));
+  auto inArray = [&](Value array, bool hasRows, bool hasColumns,
+                     FloatKind kind) {
+    int64_t bytes = bitWidth(kind) / 8;
+    if (hasRows)
+      array = b.advance(array, b.mul(row, (hasColumns ? n : 1) * bytes));
+    if (hasColumns)
+      array = b.advance(array, b.mul(column, bytes));
+    arguments.push_back(array);
+  };
+  if (unit.epilogue)
+    for (auto [operand, array] :
+         llvm::zip_equal(unit.epilogue->operands, arrays.operands))
+      inArray(array, operand.hasRows, operand.hasColumns, operand.type);
+  inArray(arrays.y, true, true, unit.epilogue ? unit.epilogue->y : problem.y);
   if (shape.masked)
-    arguments.push_back(arith::SubIOp::create(b, b.constant(weight.n), column));
+    arguments.push_back(arith::SubIOp::create(b, b.constant(n), column));
+  func::FuncOp callee =
+      unit.epilogue
+          ? emitFinishedTile(module, problem, *unit.epilogue, shape)
+          : emitTile(module, problem, problem.weights[unit.weights[0]], shape);
   func::CallOp::create(b, callee, arguments);
 }
 
-void LinearFunction::panel(const LinearWeight &weight, const Weight &planes,
-                           Value first, const Choice &choice, bool masked) {
+void LinearFunction::panel(const Unit &unit, const Arrays &arrays, Value first,
+                           const Choice &choice, bool masked) {
   int64_t vectors = masked ? 1 : choice.vectors;
   auto tilesOf = [&](Value begin, Value count, int64_t size, int64_t split) {
     TileShape shape{size, vectors, split, choice.prefetches, masked};
     b.loop(count, 1, {}, [&](Value index, ValueRange) {
-      tile(weight, planes, first, b.add(begin, b.mul(index, size)), shape);
+      tile(unit, arrays, first, b.add(begin, b.mul(index, size)), shape);
       return Values();
     });
     return b.add(begin, b.mul(count, size));
@@ -420,42 +508,62 @@ void LinearFunction::panel(const LinearWeight &weight, const Weight &planes,
   }
 }
 
-void LinearFunction::emit() {
-  x = pointer(function.getArgument(0));
-  workspace = pointer(function.getArgument(1));
+void LinearFunction::takeArguments(ArrayRef<Unit> units) {
+  auto next = function.args_begin();
+  x = pointer(*next++);
+  workspace = pointer(*next++);
   if (ShapedType::isDynamic(problem.m)) {
     Value size = memref::DimOp::create(b, function.getArgument(0), 0);
     rows = arith::IndexCastOp::create(b, b.getI64Type(), size);
   } else {
     rows = b.constant(problem.m);
   }
-  SmallVector<Weight> planes;
-  auto next = function.args_begin() + 2;
-  for (const LinearWeight &weight : problem.weights) {
-    Weight &plane = planes.emplace_back();
+  arrays.resize(units.size());
+  for (auto [index, weight] : llvm::enumerate(problem.weights)) {
+    Planes &plane = planes.emplace_back();
     plane.codes = pointer(*next++);
     plane.scales = pointer(*next++);
     if (weight.scheme.zero != ZeroKind::Symmetric)
       plane.offsets = pointer(*next++);
-    plane.y = pointer(*next++);
+    if (!hasEpilogue(problem, index)) {
+      const Unit *unit = llvm::find_if(
+          units, [&](const Unit &u) { return u.weights[0] == index; });
+      arrays[unit - units.begin()].y = pointer(*next++);
+    }
   }
+  for (const Epilogue &epilogue : problem.epilogues) {
+    const Unit *unit = llvm::find_if(
+        units, [&](const Unit &u) { return u.epilogue == &epilogue; });
+    Arrays &array = arrays[unit - units.begin()];
+    for (size_t i = 0; i < epilogue.operands.size(); ++i)
+      array.operands.push_back(pointer(*next++));
+    array.y = pointer(*next++);
+  }
+}
+
+void LinearFunction::emit() {
+  SmallVector<Unit> units = collectUnits(problem);
+  takeArguments(units);
   arrange();
   Choice choice = choose(problem, ShapedType::isDynamic(problem.m)
                                       ? kDynamicRows[0]
                                       : std::max<int64_t>(problem.m, 1));
   int64_t lanes = VectorTarget(problem.target).lanes();
-  // Panels of all weights, one after the other: those of whole tiles, then
+  auto numWhole = [&](const Unit &unit) {
+    return problem.weights[unit.weights[0]].n / (lanes * choice.vectors);
+  };
+  auto numRest = [&](const Unit &unit) {
+    int64_t n = problem.weights[unit.weights[0]].n;
+    return ceilDiv(n - numWhole(unit) * lanes * choice.vectors, lanes);
+  };
+  // Panels of all units, one after the other: those of whole tiles, then
   // vectors that are left.
   int64_t panels = 0;
-  for (const LinearWeight &weight : problem.weights) {
-    int64_t whole = weight.n / (lanes * choice.vectors);
-    panels += whole + ceilDiv(weight.n - whole * lanes * choice.vectors, lanes);
-  }
+  for (const Unit &unit : units)
+    panels += numWhole(unit) + numRest(unit);
   b.parallel(b.constant(panels), [&](Value panelIndex) {
     int64_t begin = 0;
-    for (auto [weight, plane] : llvm::zip_equal(problem.weights, planes)) {
-      int64_t whole = weight.n / (lanes * choice.vectors);
-      int64_t rest = ceilDiv(weight.n - whole * lanes * choice.vectors, lanes);
+    for (auto [unit, array] : llvm::zip_equal(units, arrays)) {
       auto part = [&](int64_t count, int64_t vectors, int64_t firstVector,
                       bool masked) {
         if (count == 0)
@@ -466,12 +574,12 @@ void LinearFunction::emit() {
                                              index, b.constant(count));
         b.when(inside, [&] {
           Value first = b.add(b.mul(index, vectors), b.constant(firstVector));
-          panel(weight, plane, first, choice, masked);
+          panel(unit, array, first, choice, masked);
         });
         begin += count;
       };
-      part(whole, choice.vectors, 0, false);
-      part(rest, 1, whole * choice.vectors, true);
+      part(numWhole(unit), choice.vectors, 0, false);
+      part(numRest(unit), 1, numWhole(unit) * choice.vectors, true);
     }
   });
   func::ReturnOp::create(b);

@@ -7,6 +7,7 @@
 
 #include "quantopt/Codegen/CPU/Passes.h"
 
+#include "EpilogueMatch.h"
 #include "Kernels.h"
 
 #include "quantopt/Codegen/Common/LinearOperands.h"
@@ -17,6 +18,7 @@
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "llvm/ADT/SmallBitVector.h"
 
 #include <map>
 
@@ -136,6 +138,60 @@ Value Lowering::plane(lowbit::WeightOp weight, unsigned index, MemRefType type,
                                            constant, /*read_only=*/true);
 }
 
+/// The same elements, in row-major order, as another type; `sizes` are those of
+/// `type`.
+static Value reshape(OpBuilder &builder, Value value, RankedTensorType type,
+                     ArrayRef<OpFoldResult> sizes) {
+  auto from = cast<RankedTensorType>(value.getType());
+  if (from == type)
+    return value;
+  auto all = [](int64_t rank) {
+    SmallVector<ReassociationIndices> groups;
+    if (rank > 0)
+      groups.push_back(llvm::to_vector(llvm::seq<int64_t>(0, rank)));
+    return groups;
+  };
+  if (from.getRank() != 1) {
+    auto flat = RankedTensorType::get(
+        {from.hasStaticShape() ? from.getNumElements() : ShapedType::kDynamic},
+        from.getElementType());
+    value = tensor::CollapseShapeOp::create(builder, value.getLoc(), flat,
+                                            value, all(from.getRank()));
+  }
+  if (type.getRank() == 1)
+    return value;
+  return tensor::ExpandShapeOp::create(builder, value.getLoc(), type, value,
+                                       all(type.getRank()), sizes);
+}
+
+/// An operand of an epilogue in the shape that the kernel takes.
+static Value reshapeOperand(OpBuilder &builder, Value value, MemRefType buffer,
+                            Value x) {
+  SmallVector<OpFoldResult> sizes;
+  for (int64_t size : buffer.getShape())
+    sizes.push_back(ShapedType::isDynamic(size)
+                        ? tensor::getMixedSize(builder, x.getLoc(), x, 0)
+                        : OpFoldResult(builder.getIndexAttr(size)));
+  return reshape(
+      builder, value,
+      RankedTensorType::get(buffer.getShape(), buffer.getElementType()), sizes);
+}
+
+static Value asTensor(OpBuilder &builder, Value output) {
+  auto buffer = cast<MemRefType>(output.getType());
+  return bufferization::ToTensorOp::create(
+      builder, output.getLoc(),
+      RankedTensorType::get(buffer.getShape(), buffer.getElementType()), output,
+      /*restrict=*/true, /*writable=*/true);
+}
+
+/// Erases an op and all that reads it.
+static void eraseWithUsers(Operation *op) {
+  while (!op->use_empty())
+    eraseWithUsers(*op->getUsers().begin());
+  op->erase();
+}
+
 FailureOr<LinearProblem> Lowering::lower(Group group) {
   SmallVector<lowbit::WeightOp> weights;
   for (lowbit::LinearOp linear : group) {
@@ -146,18 +202,29 @@ FailureOr<LinearProblem> Lowering::lower(Group group) {
     weights.push_back(weight);
   }
   LinearProblem problem = describe(group, target, products);
+  SmallVector<EpilogueMatch> matches = matchEpilogues(group);
+  llvm::SmallBitVector finished(group.size());
+  for (const EpilogueMatch &match : matches) {
+    problem.epilogues.push_back(match.epilogue);
+    for (unsigned weight : match.epilogue.weights)
+      finished.set(weight);
+  }
   func::FuncOp function = declareLinear(module, problem);
 
   lowbit::LinearOp first = group.front();
   Location loc = first.getLoc();
-  OpBuilder builder(first);
+  Operation *user = firstUser(group);
+  OpBuilder builder(user ? user : first);
   Value input = flatten(builder, first.getInput(), 2);
   FunctionType type = function.getFunctionType();
   auto next = type.getInputs().begin();
   auto takeType = [&] { return cast<MemRefType>(*next++); };
+  auto read = [&](MemRefType type, Value value) -> Value {
+    return bufferization::ToBufferOp::create(builder, loc, type, value,
+                                             /*read_only=*/true);
+  };
   SmallVector<Value> arguments;
-  Value x = bufferization::ToBufferOp::create(builder, loc, takeType(), input,
-                                              /*read_only=*/true);
+  Value x = read(takeType(), input);
   arguments.push_back(x);
   SmallVector<Value, 1> rows, workspaceBytes;
   if (ShapedType::isDynamic(problem.m)) {
@@ -169,25 +236,41 @@ FailureOr<LinearProblem> Lowering::lower(Group group) {
   }
   arguments.push_back(
       memref::AllocOp::create(builder, loc, takeType(), workspaceBytes));
-  SmallVector<Value> outputs;
-  for (auto [linear, weight] : llvm::zip_equal(group, weights)) {
-    for (unsigned index = 0; index < weight.getPlaneAttrs().size(); ++index)
-      arguments.push_back(plane(weight, index, takeType(), builder));
-    outputs.push_back(memref::AllocOp::create(builder, loc, takeType(), rows));
-    arguments.push_back(outputs.back());
+  auto addOutput = [&] {
+    arguments.push_back(
+        memref::AllocOp::create(builder, loc, takeType(), rows));
+    return arguments.back();
+  };
+  SmallVector<Value> outputs, finals;
+  for (auto [index, weight] : llvm::enumerate(weights)) {
+    for (unsigned at = 0; at < weight.getPlaneAttrs().size(); ++at)
+      arguments.push_back(plane(weight, at, takeType(), builder));
+    outputs.push_back(finished[index] ? Value() : addOutput());
+  }
+  for (const EpilogueMatch &match : matches) {
+    for (Value operand : match.operands) {
+      MemRefType type = takeType();
+      arguments.push_back(
+          read(type, reshapeOperand(builder, operand, type, input)));
+    }
+    finals.push_back(addOutput());
   }
   func::CallOp::create(builder, loc, function, arguments);
-  for (auto [linear, output] : llvm::zip_equal(group, outputs)) {
-    auto buffer = cast<MemRefType>(output.getType());
-    Value y = bufferization::ToTensorOp::create(
-        builder, loc,
-        RankedTensorType::get(buffer.getShape(), buffer.getElementType()),
-        output, /*restrict=*/true, /*writable=*/true);
-    linear.getResult().replaceAllUsesWith(
-        unflatten(builder, y, linear.getResult().getType(), linear.getInput()));
+  for (auto [linear, output] : llvm::zip_equal(group, outputs))
+    if (output)
+      linear.getResult().replaceAllUsesWith(
+          unflatten(builder, asTensor(builder, output),
+                    linear.getResult().getType(), linear.getInput()));
+  for (auto [match, output] : llvm::zip_equal(matches, finals)) {
+    OpBuilder behind(match.op);
+    auto type = cast<RankedTensorType>(match.op->getResult(0).getType());
+    Value y =
+        reshape(behind, asTensor(builder, output), type,
+                tensor::getMixedSizes(behind, loc, match.op.getDpsInits()[0]));
+    match.op->getResult(0).replaceAllUsesWith(y);
   }
   for (lowbit::LinearOp linear : group)
-    linear.erase();
+    eraseWithUsers(linear);
   return problem;
 }
 

@@ -270,15 +270,17 @@ Values Tile::partSegments(Value block, ValueRange totals) {
 }
 
 void Tile::storeTotals(ValueRange totals) {
-  int64_t bytes = bitWidth(problem.y) / 8;
+  FloatKind type = shape.toBuffer ? FloatKind::F32 : problem.y;
+  int64_t bytes = bitWidth(type) / 8;
+  int64_t rowLength = shape.toBuffer ? shape.vectors * lanes : n;
   for (int64_t row = 0; row < shape.rows; ++row)
     for (int64_t vector = 0; vector < shape.vectors; ++vector) {
       size_t at = slot(row, vector);
       Value total =
           spilled ? b.load(floats, spilled, at * lanes * 4) : totals[at];
-      Value value = b.narrow(problem.y, total);
+      Value value = b.narrow(type, total);
       Value address =
-          b.advance(output, row * n * bytes + vector * lanes * bytes);
+          b.advance(output, (row * rowLength + vector * lanes) * bytes);
       if (!shape.masked) {
         b.store(value, address);
         continue;
@@ -323,11 +325,14 @@ void Tile::emit() {
 func::FuncOp cpu::emitTile(ModuleOp module, const LinearProblem &problem,
                            const LinearWeight &weight, const TileShape &shape) {
   const Scheme &scheme = weight.scheme;
+  std::string y = "b";
+  if (!shape.toBuffer)
+    y = std::to_string(bitWidth(problem.y)) +
+        (problem.y == FloatKind::BF16 ? "b" : "");
   std::string name =
       ("lowbit_tile_" + isaName(problem.target.isa) + "_" +
        computeName(problem.products.compute) + "_" +
-       Twine(segmentLength(problem, scheme)) + schemeName(scheme) + "_y" +
-       Twine(bitWidth(problem.y)) + (problem.y == FloatKind::BF16 ? "b" : "") +
+       Twine(segmentLength(problem, scheme)) + schemeName(scheme) + "_y" + y +
        "_" + Twine(shape.rows) + "x" + Twine(shape.vectors) + "_" +
        Twine(weight.n) + "_" + Twine(problem.k) +
        (shape.prefetches ? "p" : "") + (shape.masked ? "_m" : ""))

@@ -24,6 +24,7 @@
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 
+#include <memory>
 #include <optional>
 
 namespace quantopt::cpu {
@@ -74,8 +75,27 @@ struct LinearWeight {
   int64_t n = 0;
 };
 
+/// What becomes of the results of linears before they are written: a function
+/// of one element of each, and of other arrays (a bias, a residual).
+struct Epilogue {
+  /// A further array [m, n], [n], [m] or [].
+  struct Operand {
+    bool hasRows, hasColumns;
+    FloatKind type;
+  };
+  /// Which weights, all with one n, ascending. Their own y is not written.
+  llvm::SmallVector<unsigned, 2> weights;
+  llvm::SmallVector<Operand, 2> operands;
+  FloatKind y = FloatKind::F32;
+  /// (y of each weight, each operand) -> y, of scalars; elementwise ops alone.
+  /// Its context must outlive it.
+  std::shared_ptr<mlir::OwningOpRef<mlir::func::FuncOp>> body;
+};
+
 struct LinearProblem {
   llvm::SmallVector<LinearWeight, 3> weights;
+  /// Each weight is in one at most.
+  llvm::SmallVector<Epilogue, 1> epilogues;
   int64_t k = 0;
   /// Rows of x; mlir::ShapedType::kDynamic if they are known when called.
   int64_t m = 1;
@@ -93,7 +113,8 @@ int64_t workspaceRowBytes(const LinearProblem &problem);
 
 /// The type of the function: (x [m, k], workspace [m * workspaceRowBytes] of
 /// i8, then for each weight codes, scales, offsets unless it is symmetric, and
-/// y [m, n]). Planes are flat.
+/// y [m, n] unless it has an epilogue; then for each of these its operands and
+/// y). Planes are flat.
 mlir::FunctionType linearType(mlir::MLIRContext *context,
                               const LinearProblem &problem);
 

@@ -18,7 +18,9 @@ def LowBitToCpu : Pass<"lowbit-to-cpu", "::mlir::ModuleOp"> {
     the type of the products; linears that read the same value share one call,
     in which x is converted once and the rows of all weights are shared between
     threads. Weights that are not packed (lowbit-pack=target=cpu) are packed
-    first; one packed buffer serves all targets and numbers of rows.
+    first; one packed buffer serves all targets and numbers of rows. A
+    linalg.generic that goes over the elements of linears [m, n], and is all that
+    reads them, is applied in the kernel: a bias, a residual, silu(gate) * up.
 
     The functions are loops over vectors in the dialects scf, arith and llvm,
     with names of the target's instructions; `scf.parallel` is for
