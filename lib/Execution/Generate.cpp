@@ -133,6 +133,8 @@ LogicalResult Generation::allocateCaches() {
   std::shared_ptr<std::byte> memory = allocateHugePages(bytes);
   if (!memory)
     return emitError(location, "no memory for the key/value caches");
+  // The system finds the pages now, not while a prompt waits.
+  std::fill_n(memory.get(), bytes, std::byte(0));
   std::byte *next = memory.get();
   for (HostArray &array : caches) {
     array.data = next;

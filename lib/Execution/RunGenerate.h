@@ -21,11 +21,13 @@ readPrompts(llvm::StringRef text);
 
 /// Generates and prints each token on a line of its own, as soon as it is
 /// known, with the number of its prompt before it if there are several; times
-/// go to stderr. Returns what was measured.
+/// go to stderr. Does it all `repeat` times, but prints once; times are of the
+/// fastest. Returns what was measured.
 mlir::FailureOr<llvm::json::Object>
 runGenerate(CompiledModule &prefill, CompiledModule &decode,
             llvm::ArrayRef<std::vector<int64_t>> prompts,
-            const GenerateOptions &options, mlir::Location location);
+            const GenerateOptions &options, unsigned repeat,
+            mlir::Location location);
 
 } // namespace quantopt::execution
 

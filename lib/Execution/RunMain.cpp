@@ -416,7 +416,7 @@ static int generateTexts(const Options &options, Program &program,
   double wallBegin = wallSeconds(), cpuBegin = cpuSeconds();
   FailureOr<llvm::json::Object> report = execution::runGenerate(
       *program.compiled[0], *program.compiled[1], prompts, generate,
-      UnknownLoc::get(&program.context));
+      options.repeat, UnknownLoc::get(&program.context));
   if (failed(report))
     return EXIT_FAILURE;
   addTimes(options, *report, program.compileSeconds, wallSeconds() - wallBegin,
