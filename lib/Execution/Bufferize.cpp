@@ -157,8 +157,10 @@ LogicalResult execution::bufferize(Compilation &compilation) {
     if (auto linear = dyn_cast<lowbit::HostLinearOp>(op)) {
       op->setAttr(kCalleeAttr, functions.getCallee(linear));
       op->setAttr(kNumberAttr, linear.getIdAttr());
+      compilation.mayWait |= linear.getObserved();
     } else if (auto experts = dyn_cast<lowbit::HostExpertsOp>(op)) {
       op->setAttr(kCalleeAttr, functions.getCallee(experts));
+      compilation.mayWait |= experts.getObserved();
       op->setAttr(kNumberAttr,
                   builder.getI64IntegerAttr(compilation.expertCalls.size()));
       compilation.expertCalls.push_back(

@@ -81,17 +81,12 @@ LogicalResult execution::lowerToLLVM(Compilation &compilation) {
     buildFreeBuffers(passes);
   if (failed(passes.run(module)))
     return failure();
-  if (compilation.ahead)
+  if (!compilation.onDevice() && !compilation.mayWait)
     planBuffers(compilation, module.lookupSymbol<func::FuncOp>(entryName));
   for (const cpu::LinearProblem &problem : compilation.linearKernels)
     cpu::emitLinear(module, problem);
-  if (failed(expandMath(module)))
+  if (failed(expandMath(module)) || failed(cpu::lowerParallelLoops(module)))
     return failure();
-  passes.clear();
-  passes.addPass(createConvertSCFToOpenMPPass());
-  if (failed(passes.run(module)))
-    return failure();
-  cpu::removeStackScopes(module);
   // Asked only now: deallocation in loops brings a helper of dynamic shapes.
   compilation.barePointers = allShapesStatic(module);
   if (compilation.ahead && !compilation.barePointers)

@@ -149,7 +149,6 @@ LogicalResult execution::normalize(Compilation &compilation) {
   MLIRContext *context = entry.getContext();
   {
     RewritePatternSet patterns(context);
-    tensor::populateDecomposeTensorConcatPatterns(patterns);
     linalg::populateDecomposePadPatterns(patterns);
     if (failed(applyPatternsGreedily(entry, std::move(patterns))))
       return failure();
@@ -161,8 +160,14 @@ LogicalResult execution::normalize(Compilation &compilation) {
     if (failed(passes.run(compilation.module)))
       return failure();
   }
-  if (failed(generalize(entry)))
+  if (failed(generalize(entry)) || failed(splitConcatenations(entry)))
     return failure();
+  {
+    RewritePatternSet patterns(context);
+    tensor::populateDecomposeTensorConcatPatterns(patterns);
+    if (failed(applyPatternsGreedily(entry, std::move(patterns))))
+      return failure();
+  }
   {
     PassManager passes(context);
     passes.addNestedPass<func::FuncOp>(createLinalgFoldUnitExtentDimsPass());

@@ -74,6 +74,10 @@ struct Compilation {
   /// Kernels that are declared, and get their bodies with the last stage.
   llvm::SmallVector<cpu::LinearProblem> linearKernels;
 
+  /// A run may wait in an observed linear, beside many others: then it must
+  /// hold only what is alive.
+  bool mayWait = false;
+
   /// For an object file: nothing of this process can be called, results are the
   /// caller's memory, and buffers are in an arena of so many bytes.
   bool ahead = false;
@@ -144,6 +148,9 @@ mlir::LogicalResult moveConstantsOut(Compilation &compilation);
 /// broadcasts.
 mlir::LogicalResult normalize(Compilation &compilation);
 
+/// Elementwise ops on concatenations become ops on their pieces.
+mlir::LogicalResult splitConcatenations(mlir::func::FuncOp entry);
+
 /// Elementwise chains become one op; chains of reductions over the same rows
 /// become one loop over the rows.
 mlir::LogicalResult fuse(Compilation &compilation);
@@ -161,8 +168,8 @@ mlir::LogicalResult lowerKernels(Compilation &compilation);
 /// Frees buffers and lowers everything to LLVM's dialect.
 mlir::LogicalResult lowerToLLVM(Compilation &compilation);
 
-/// Gives the buffers of `entry` that it frees itself places in one block, a new
-/// last argument.
+/// Gives the buffers of `entry` that it frees itself places in one block: a new
+/// last argument of an object file's function, else allocated by the entry.
 void planBuffers(Compilation &compilation, mlir::func::FuncOp entry);
 
 /// Adds passes that free each buffer after its last use.

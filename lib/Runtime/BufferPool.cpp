@@ -21,6 +21,9 @@ constexpr int64_t alignment = 64;
 /// From here on a block is mapped by itself, so that freeing it lowers the
 /// resident size at once.
 constexpr int64_t mapThreshold = 256 << 10;
+/// From here on a block is of huge pages: there are 512 times fewer of them to
+/// be found and cleared by the system when it is first written.
+constexpr int64_t hugeThreshold = 4 << 20;
 /// Free blocks beyond this go back to the system.
 constexpr int64_t cacheLimit = 192 << 20;
 
@@ -97,7 +100,13 @@ private:
       return static_cast<Header *>(std::aligned_alloc(alignment, bytes));
     void *memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    return memory == MAP_FAILED ? nullptr : static_cast<Header *>(memory);
+    if (memory == MAP_FAILED)
+      return nullptr;
+#ifdef MADV_HUGEPAGE
+    if (bytes >= hugeThreshold)
+      madvise(memory, bytes, MADV_HUGEPAGE);
+#endif
+    return static_cast<Header *>(memory);
   }
 
   void drop(FreeList::iterator it) {

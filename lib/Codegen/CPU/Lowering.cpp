@@ -32,7 +32,9 @@ void cpu::registerLowering(DialectRegistry &registry) {
   registerOpenMPDialectTranslation(registry);
 }
 
-void cpu::removeStackScopes(ModuleOp module) {
+/// The conversion to OpenMP wraps each loop body in a scope for its stack
+/// buffers, which has no lowering once the body has several blocks.
+static void removeStackScopes(ModuleOp module) {
   SmallVector<memref::AllocaScopeOp> scopes;
   module.walk([&](memref::AllocaScopeOp scope) { scopes.push_back(scope); });
   for (memref::AllocaScopeOp scope : scopes) {
@@ -51,13 +53,31 @@ void cpu::removeStackScopes(ModuleOp module) {
   }
 }
 
-LogicalResult cpu::lowerToLLVM(ModuleOp module, bool barePointers) {
+/// A region ends with a barrier; one more at the end of its last loop would
+/// cost as much as a small layer's work.
+static void removeDoubleBarriers(ModuleOp module) {
+  module.walk([](omp::WsloopOp loop) {
+    Operation *next = loop->getNextNode();
+    if (isa<omp::ParallelOp>(loop->getParentOp()) && next &&
+        isa<omp::TerminatorOp>(next) && !loop.getReductionSyms())
+      loop.setNowait(true);
+  });
+}
+
+LogicalResult cpu::lowerParallelLoops(ModuleOp module) {
   PassManager passes(module.getContext());
   passes.addPass(createConvertSCFToOpenMPPass());
   if (failed(passes.run(module)))
     return failure();
   removeStackScopes(module);
-  passes.clear();
+  removeDoubleBarriers(module);
+  return success();
+}
+
+LogicalResult cpu::lowerToLLVM(ModuleOp module, bool barePointers) {
+  if (failed(lowerParallelLoops(module)))
+    return failure();
+  PassManager passes(module.getContext());
   passes.addNestedPass<func::FuncOp>(memref::createExpandStridedMetadataPass());
   passes.addPass(createLowerAffinePass());
   passes.addPass(createSCFToControlFlowPass());

@@ -22,10 +22,10 @@ void registerLowering(mlir::DialectRegistry &registry);
 mlir::LogicalResult lowerToLLVM(mlir::ModuleOp module,
                                 bool barePointers = false);
 
-/// The conversion to OpenMP wraps each loop body in a scope for its stack
-/// buffers; that has no lowering once the body has several blocks. The buffers
-/// are made once a thread instead, before its loop.
-void removeStackScopes(mlir::ModuleOp module);
+/// Parallel loops -> OpenMP, with what upstream's conversion leaves to be done:
+/// stack buffers are made once a thread, before its loop, and a loop that ends
+/// its region does not wait for the other threads twice.
+mlir::LogicalResult lowerParallelLoops(mlir::ModuleOp module);
 
 } // namespace quantopt::cpu
 

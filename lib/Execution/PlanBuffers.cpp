@@ -5,9 +5,11 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// An object file allocates nothing while it runs: each buffer of the entry,
-// from its allocation to the op that frees it, gets a place in one block that
-// the caller brings along. Buffers that are not alive together share places.
+// Each buffer of the entry, from its allocation to the op that frees it, gets a
+// place in one block of memory. Buffers that are not alive together share
+// places, so that what is written stays in the caches for who reads it. The
+// block is allocated by the entry, or comes from the caller of an object file,
+// which allocates nothing while it runs.
 //
 //===----------------------------------------------------------------------===//
 
@@ -59,6 +61,21 @@ static void place(Buffer &buffer, ArrayRef<Buffer *> placed) {
   }
 }
 
+/// The block: an argument behind the others, or memory for the time of a call.
+static Value addArena(func::FuncOp entry, int64_t bytes, bool isArgument) {
+  OpBuilder builder = OpBuilder::atBlockBegin(&entry.getBody().front());
+  auto type = MemRefType::get({bytes}, builder.getI8Type());
+  if (isArgument) {
+    unsigned index = entry.getNumArguments();
+    (void)entry.insertArgument(index, type, {}, entry.getLoc());
+    return entry.getArgument(index);
+  }
+  Value arena = memref::AllocOp::create(builder, entry.getLoc(), type);
+  builder.setInsertionPoint(entry.getBody().front().getTerminator());
+  memref::DeallocOp::create(builder, entry.getLoc(), arena);
+  return arena;
+}
+
 void execution::planBuffers(Compilation &compilation, func::FuncOp entry) {
   std::vector<Buffer> buffers;
   DenseMap<Operation *, int64_t> position;
@@ -68,7 +85,8 @@ void execution::planBuffers(Compilation &compilation, func::FuncOp entry) {
   for (auto alloc : body.getOps<memref::AllocOp>()) {
     MemRefType type = alloc.getType();
     memref::DeallocOp dealloc = findDealloc(alloc);
-    if (!dealloc || !type.hasStaticShape() || !type.getLayout().isIdentity())
+    if (!dealloc || !type.hasStaticShape() || !type.getLayout().isIdentity() ||
+        !type.getElementType().isIntOrFloat())
       continue;
     int64_t bytes = type.getNumElements() *
                     llvm::divideCeil(type.getElementTypeBitWidth(), 8);
@@ -88,17 +106,17 @@ void execution::planBuffers(Compilation &compilation, func::FuncOp entry) {
     placed.push_back(buffer);
     total = std::max(total, buffer->offset + buffer->bytes);
   }
+  if (buffers.empty() && !compilation.ahead)
+    return;
+  Value arena = addArena(entry, total, compilation.ahead);
   OpBuilder builder(entry.getContext());
-  unsigned index = entry.getNumArguments();
-  (void)entry.insertArgument(
-      index, MemRefType::get({total}, builder.getI8Type()), {}, entry.getLoc());
   for (Buffer &buffer : buffers) {
     builder.setInsertionPoint(buffer.alloc);
     Location loc = buffer.alloc.getLoc();
     Value offset = arith::ConstantIndexOp::create(builder, loc, buffer.offset);
     buffer.alloc.replaceAllUsesWith(
-        memref::ViewOp::create(builder, loc, buffer.alloc.getType(),
-                               entry.getArgument(index), offset, ValueRange())
+        memref::ViewOp::create(builder, loc, buffer.alloc.getType(), arena,
+                               offset, ValueRange())
             .getResult());
     buffer.dealloc.erase();
     buffer.alloc.erase();
