@@ -6,15 +6,16 @@
 //===----------------------------------------------------------------------===//
 //
 // Attention is recognised by what flows into what: a contraction, an
-// elementwise op of its result (scale, mask, whatever), the maximum of each
-// row, exp(t - maximum), its sum, the quotient, and a contraction with that.
-// Reshapes between them only regroup rows: all dimensions but the keys' are
-// split until every op's dimensions are groups of them.
+// elementwise op of its result (scale, mask, whatever), the softmax of each
+// row, and a contraction with that. Reshapes between them only regroup rows:
+// all dimensions but the keys' are split until every op's dimensions are groups
+// of them.
 //
 //===----------------------------------------------------------------------===//
 
 #include "Attention.h"
 #include "RowSpace.h"
+#include "Softmax.h"
 #include "Stages.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -28,20 +29,6 @@ using namespace quantopt::execution;
 using utils::IteratorType;
 
 namespace {
-
-/// What is behind reshapes.
-Value skipReshapes(Value value) {
-  while (Operation *op = value.getDefiningOp()) {
-    if (!isa<tensor::ExpandShapeOp, tensor::CollapseShapeOp>(op))
-      break;
-    value = op->getOperand(0);
-  }
-  return value;
-}
-
-linalg::GenericOp getGeneric(Value value) {
-  return skipReshapes(value).getDefiningOp<linalg::GenericOp>();
-}
 
 /// True if nobody but `users` reads `value`, reshaped or not.
 bool isUsedOnlyBy(Value value, ArrayRef<Operation *> users) {
@@ -58,8 +45,6 @@ public:
   std::optional<Attention> match(linalg::GenericOp product);
 
 private:
-  bool matchSoftmax(Value quotientsTensor);
-  bool matchProduct();
   bool matchScore();
   bool takeFirst();
   bool takeSecond();
@@ -72,7 +57,8 @@ private:
 
   Attention result;
   RowSpace rows;
-  linalg::GenericOp first, second, maximum, exponentials, sums, quotients;
+  linalg::GenericOp first, second;
+  Softmax softmax;
   OpOperand *quotientsRead = nullptr; // by the second product
 };
 
@@ -85,56 +71,6 @@ SmallVector<int64_t> strides(ArrayRef<int64_t> shape) {
 
 ArrayRef<int64_t> shapeOf(Value tensor) {
   return cast<RankedTensorType>(tensor.getType()).getShape();
-}
-
-/// The only op of a body but the terminator, which yields its result.
-template <typename... Ops> Operation *getOnlyOp(linalg::GenericOp op) {
-  Block *body = op.getBody();
-  if (body->getOperations().size() != 2)
-    return nullptr;
-  Operation *only = &body->front();
-  return isa<Ops...>(only) &&
-                 body->getTerminator()->getOperands() == only->getResults()
-             ? only
-             : nullptr;
-}
-
-/// A generic over the elements of a row space: parallel but for the last loop
-/// if `reduces`, its result in order.
-bool goesOverScores(linalg::GenericOp op, bool reduces) {
-  if (!op || isContraction(op) || op->getNumResults() != 1 ||
-      op.hasDynamicShape() || op.getNumLoops() < 1)
-    return false;
-  SmallVector<IteratorType> iterators = op.getIteratorTypesArray();
-  for (IteratorType iterator : ArrayRef(iterators).drop_back())
-    if (iterator != IteratorType::parallel)
-      return false;
-  if ((iterators.back() != IteratorType::parallel) != reduces)
-    return false;
-  AffineMap all =
-      AffineMap::getMultiDimIdentityMap(op.getNumLoops(), op.getContext());
-  if (reduces)
-    all = all.dropResult(op.getNumLoops() - 1);
-  return op.getMatchingIndexingMap(op.getDpsInitOperand(0)) == all;
-}
-
-/// The input with one element for each score, or the one for each row.
-OpOperand *findInput(linalg::GenericOp op, bool perRow) {
-  AffineMap all =
-      AffineMap::getMultiDimIdentityMap(op.getNumLoops(), op.getContext());
-  if (perRow)
-    all = all.dropResult(op.getNumLoops() - 1);
-  for (OpOperand *input : op.getDpsInputOperands())
-    if (op.getMatchingIndexingMap(input) == all)
-      return input;
-  return nullptr;
-}
-
-bool isFilledWith(Value tensor, llvm::function_ref<bool(APFloat)> accepts) {
-  auto fill = skipReshapes(tensor).getDefiningOp<linalg::FillOp>();
-  FloatAttr value;
-  return fill && matchPattern(fill.getInputs()[0], m_Constant(&value)) &&
-         accepts(value.getValue());
 }
 
 /// Whether scores that are masked stay so whatever the product is: it is only
@@ -160,72 +96,16 @@ bool productIsAbsorbed(linalg::GenericOp score, BlockArgument product) {
 
 } // namespace
 
-/// quotients = exp(t - max t) / sum exp(t - max t), in f32 up to the quotient.
-bool Matcher::matchSoftmax(Value quotientsTensor) {
-  quotients = getGeneric(quotientsTensor);
-  if (!goesOverScores(quotients, false) || quotients.getNumDpsInputs() != 2)
-    return false;
-  OpOperand *e = findInput(quotients, false), *l = findInput(quotients, true);
-  Block *body = quotients.getBody();
-  auto divide = dyn_cast<arith::DivFOp>(body->front());
-  if (!e || !l || !divide || !divide.getType().isF32() ||
-      divide.getLhs() != quotients.getMatchingBlockArgument(e) ||
-      divide.getRhs() != quotients.getMatchingBlockArgument(l))
-    return false;
-  // A rounding that is of no use here may follow.
-  Value yielded = body->getTerminator()->getOperand(0);
-  if (auto round = yielded.getDefiningOp<arith::TruncFOp>())
-    yielded = round.getIn();
-  if (yielded != divide.getResult())
-    return false;
-
-  exponentials = getGeneric(e->get());
-  sums = getGeneric(l->get());
-  if (!goesOverScores(exponentials, false) || !goesOverScores(sums, true) ||
-      exponentials.getNumDpsInputs() != 2 || sums.getNumDpsInputs() != 1 ||
-      skipReshapes(sums.getDpsInputs()[0]) != exponentials->getResult(0) ||
-      !findInput(sums, false) || !getOnlyOp<arith::AddFOp>(sums) ||
-      !isFilledWith(sums.getDpsInits()[0],
-                    [](APFloat value) { return value.isZero(); }))
-    return false;
-
-  OpOperand *t = findInput(exponentials, false),
-            *m = findInput(exponentials, true);
-  if (!t || !m)
-    return false;
-  auto power = exponentials.getBody()
-                   ->getTerminator()
-                   ->getOperand(0)
-                   .getDefiningOp<math::ExpOp>();
-  auto difference =
-      power ? power.getOperand().getDefiningOp<arith::SubFOp>() : nullptr;
-  if (!difference || !power.getType().isF32() ||
-      difference.getLhs() != exponentials.getMatchingBlockArgument(t) ||
-      difference.getRhs() != exponentials.getMatchingBlockArgument(m))
-    return false;
-
-  maximum = getGeneric(m->get());
-  return goesOverScores(maximum, true) && maximum.getNumDpsInputs() == 1 &&
-         findInput(maximum, false) &&
-         skipReshapes(maximum.getDpsInputs()[0]) == skipReshapes(t->get()) &&
-         getOnlyOp<arith::MaximumFOp, arith::MaxNumFOp>(maximum) &&
-         isFilledWith(maximum.getDpsInits()[0], [](APFloat value) {
-           return value.isNaN() || (value.isNegative() &&
-                                    (value.isInfinity() || value.isLargest()));
-         });
-}
-
 /// What is between the first product and the softmax.
 bool Matcher::matchScore() {
-  Value t = maximum.getDpsInputs()[0];
-  linalg::GenericOp op = getGeneric(t);
+  linalg::GenericOp op = getGeneric(softmax.scores());
   if (!op)
     return false;
   if (isContraction(op)) {
     first = op;
     return true;
   }
-  if (!goesOverScores(op, false))
+  if (!goesOverRows(op, false))
     return false;
   for (OpOperand *input : op.getDpsInputOperands()) {
     linalg::GenericOp from = getGeneric(input->get());
@@ -401,13 +281,16 @@ std::optional<Attention> Matcher::match(linalg::GenericOp product) {
   if (!isContraction(second) || addsToInit(second) || second.hasDynamicShape())
     return std::nullopt;
   for (OpOperand *input : second.getDpsInputOperands())
-    if (!quotientsRead && matchSoftmax(input->get()))
+    if (auto found = matchSoftmax(input->get()); found && !quotientsRead) {
+      softmax = *found;
       quotientsRead = input;
+    }
   if (!quotientsRead || !matchScore() || addsToInit(first) ||
       first.hasDynamicShape() ||
       !second.getMatchingIndexingMap(quotientsRead).isProjectedPermutation())
     return std::nullopt;
-  Value scores = skipReshapes(maximum.getDpsInputs()[0]);
+  auto &[maximum, exponentials, sums, quotients] = softmax;
+  Value scores = softmax.scores();
   Type scoreType = getElementTypeOrSelf(scores.getType());
   if (!scoreType.isF32() || !isUsedOnlyBy(scores, {maximum, exponentials}) ||
       !isUsedOnlyBy(maximum->getResult(0), {exponentials}) ||
