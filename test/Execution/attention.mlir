@@ -1,5 +1,6 @@
 // RUN: quant-run %s --entry=layers --random-input=1 --print-after=fuse | FileCheck %s
 // RUN: quant-run %s --entry=layers --random-input=1 --time | FileCheck %s --check-prefix=TIME
+// RUN: quant-run %s --entry=half --random-input=1 --print-after=fuse | FileCheck %s --check-prefix=HALF
 // RUN: quant-run %s --entry=seen --random-input=1 --print-after=fuse | FileCheck %s --check-prefix=SEEN
 
 // Two equal attentions share a kernel; no scores are left outside of it.
@@ -64,4 +65,17 @@ func.func @seen(%q: tensor<2x64x16xf32>, %k: tensor<2x80x16xf32>, %v: tensor<2x8
                 %mask: tensor<64x80xf32>) -> (tensor<2x64x16xf32>, tensor<2x64x80xf32>) {
   %0:2 = call @attention(%q, %k, %v, %mask) : (tensor<2x64x16xf32>, tensor<2x80x16xf32>, tensor<2x80x16xf32>, tensor<64x80xf32>) -> (tensor<2x64x16xf32>, tensor<2x64x80xf32>)
   return %0#0, %0#1 : tensor<2x64x16xf32>, tensor<2x64x80xf32>
+}
+
+// Keys and values of 16 bits are widened where they are read.
+// HALF: func.func @half
+// HALF-NOT: arith.extf
+// HALF: call @attention_0({{.*}}) : (memref<2x64x16xf32>, memref<2x80x16xf16>, memref<2x80x16xf16>, memref<64x80xf32>, memref<2x64x16xf32>)
+// HALF-NOT: arith.extf
+func.func @half(%q: tensor<2x64x16xf32>, %k: tensor<2x80x16xf16>, %v: tensor<2x80x16xf16>,
+                %mask: tensor<64x80xf32>) -> tensor<2x64x16xf32> {
+  %wideK = arith.extf %k : tensor<2x80x16xf16> to tensor<2x80x16xf32>
+  %wideV = arith.extf %v : tensor<2x80x16xf16> to tensor<2x80x16xf32>
+  %0:2 = call @attention(%q, %wideK, %wideV, %mask) : (tensor<2x64x16xf32>, tensor<2x80x16xf32>, tensor<2x80x16xf32>, tensor<64x80xf32>) -> (tensor<2x64x16xf32>, tensor<2x64x80xf32>)
+  return %0#0 : tensor<2x64x16xf32>
 }

@@ -44,7 +44,7 @@ PROMPTS = [[5, 9, 3], [7, 1, 2, 60, 33, 8, 4, 4], [11, 62, 13, 4, 15, 6, 17, 8, 
 class Imported:
     """A model, its folder and its module."""
 
-    def __init__(self, kind, folder):
+    def __init__(self, kind, folder, *options):
         torch.manual_seed(0)
         config = CONFIGS[kind]()
         config.bos_token_id = config.eos_token_id = config.pad_token_id = None
@@ -56,7 +56,7 @@ class Imported:
         assert 0 == cli.main(
             ["import", str(self.folder), "-o", str(self.path), "--seq-len=16", "--generate"]
             + [f"--cache-length={CACHE}", f"--prefill-length={PREFILL}", f"--batch={BATCH}"]
-            + [f"--calibration={folder / 'tokens.npy'}"]
+            + [f"--calibration={folder / 'tokens.npy'}", *options]
         )  # fmt: skip
 
     def expected(self, prompt, count):
@@ -142,11 +142,14 @@ def call(path, entry, inputs, folder):
     return [np.load(folder / "out" / f"result{i}.npy") for i in range(1 + 4)]
 
 
-def test_logits_and_caches(llama, tmp_path):
+@pytest.mark.parametrize("cache_type, tolerance", [("f32", 1e-3), ("f16", 1e-2)])
+def test_logits_and_caches(tmp_path, cache_type, tolerance):
     """Each function by itself, against the logits of the whole text."""
+    llama = Imported("llama", tmp_path, f"--cache-type={cache_type}")
     texts = np.random.default_rng(1).integers(0, VOCABULARY, (BATCH, PREFILL + 3))
     # What stands in a cache behind the last token is never looked at.
-    caches = [np.full((BATCH, 2, CACHE, 8), 1e3, np.float32) for _ in range(4)]
+    element = {"f32": np.float32, "f16": np.float16}[cache_type]
+    caches = [np.full((BATCH, 2, CACHE, 8), 1e3, element) for _ in range(4)]
     last = np.array([4, PREFILL - 1])
     results = call(
         llama.path, "prefill", [texts[:, :PREFILL], np.zeros(BATCH, np.int64), last, *caches], tmp_path
@@ -155,8 +158,9 @@ def test_logits_and_caches(llama, tmp_path):
     for step in range(3):
         for b in range(BATCH):
             expected = llama.logits(texts[b, : lengths[b]])[-1]
-            np.testing.assert_allclose(results[0][b], expected, rtol=1e-3, atol=1e-3)
+            np.testing.assert_allclose(results[0][b], expected, rtol=tolerance, atol=tolerance)
         for cache in results[1:]:
+            assert cache.dtype == element
             for b in range(BATCH):
                 written = PREFILL if step == 0 else max(PREFILL, lengths[b])
                 assert (cache[b, :, written:] == 1e3).all() and (cache[b, :, :written] != 1e3).all()
