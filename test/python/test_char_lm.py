@@ -97,9 +97,21 @@ def test_all_linears_are_reported_none_worse_than_rounding(models, bits):
         for name, layer in model.layers.items():
             assert layer["relative_error"] <= layer["rtn_relative_error"], f"{method} {name}"
             assert layer["fallback"] is None, f"{method} {name}"
-        # Two products of activations in each of the four attention blocks.
+        # Two products of activations in each of the four attention blocks, and the embedding.
         reasons = [entry["reason"] for entry in model.report["skipped"]]
+        assert "embeddings=quantize takes it too" in reasons.pop(), method
         assert len(reasons) == 8 and all("computed from the input" in r for r in reasons), method
+
+
+def test_an_embedding_of_few_bits_costs_little(gptq4, tmp_path):
+    model = Quantized(tmp_path, "gptq", "embeddings=quantize")
+    assert set(model.layers) == LINEARS | {"embedding"}
+    # 65 rows of 192 floats, a few files of alignment and text apart.
+    saved = gptq4.path.stat().st_size - model.path.stat().st_size
+    assert saved > 0.8 * 65 * 192 * 4
+    floating = model.measured["against_perplexity"]
+    assert model.measured["perplexity"] < 1.01 * floating
+    assert model.measured["kl_divergence"] < 1.5 * gptq4.measured["kl_divergence"]
 
 
 def test_float_perplexity_has_not_moved(tmp_path):

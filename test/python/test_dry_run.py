@@ -26,12 +26,13 @@ def quantize(tmp_path, method, options):
         ("gptq-quantize", "samples=8 bits=3 group-size=channel zero=float search=none"),
         ("rtn-quantize", "symmetric bits=8"),
         ("lowbit-quantize", "preset=fast samples=4"),
+        ("gptq-quantize", "samples=2 embeddings=quantize"),
     ],
 )
 def test_says_what_the_run_does(tmp_path, method, options):
     real, _ = quantize(tmp_path, method, options)
     dry, output = quantize(tmp_path, method, options + " dry-run")
-    same = ["name", "n", "k", "scheme", "bits_per_weight"]
+    same = ["name", "role", "n", "k", "scheme", "bits_per_weight"]
     assert [[layer[key] for key in same] for layer in dry["layers"]] == [
         [layer[key] for key in same] for layer in real["layers"]
     ]

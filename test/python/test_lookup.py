@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Embeddings that read rows of a quantized weight, against planes decoded in numpy."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -32,12 +33,13 @@ SCHEMES = [
 ]
 
 
-def module(dtype="f32", ids=IDS, checks=True):
-    """As importers write it: rows of a table, which is the weight of the last layer too."""
+def module(dtype="f32", ids=IDS, checks=True, tied=True):
+    """As importers write it: rows of a table, which, if `tied`, is the weight of the last layer too."""
     rank = len(ids)
     loops = ", ".join(f"d{i}" for i in range(rank + 1))
     leading = ", ".join(f"d{i}" for i in range(rank))
     table, x, y = tensor((ROWS, COLUMNS), dtype), tensor((*ids, COLUMNS), dtype), tensor((*ids, ROWS))
+    head = "table" if tied else "head"
     asserts = """
     %low = arith.cmpi slt, %i, %rows : index
     cf.assert %low, "index must be smaller than dim size"
@@ -47,6 +49,7 @@ def module(dtype="f32", ids=IDS, checks=True):
   %rows = arith.constant {ROWS} : index
   %zero = arith.constant 0 : i64
   %t = arith.constant dense_resource<table.weight> : {table}
+  %h = arith.constant dense_resource<{head}.weight> : {table}
   %0 = tensor.empty() : {x}
   %e = linalg.generic {{
       indexing_maps = [affine_map<({loops}) -> ({leading})>, affine_map<({loops}) -> ({loops})>],
@@ -58,7 +61,7 @@ def module(dtype="f32", ids=IDS, checks=True):
     %v = tensor.extract %t[%i, %k] : {table}
     linalg.yield %v : {dtype}
   }} -> {x}
-  %y = lowbit.linear %e, %t {{name = "table"}} : ({x}, {table}) -> {y}
+  %y = lowbit.linear %e, %h {{name = "{head}"}} : ({x}, {table}) -> {y}
   return %e, %y : {x}, {y}
 }}
 """
@@ -71,16 +74,25 @@ def table(seed=0):
     return values.astype(np.float32)
 
 
-def quantize(folder, scheme, dtype="f32", **how):
-    """The quantized module, and the table that its planes mean."""
-    text = module(dtype, **how) + resources({"table.weight": encode(table(), dtype)})
-    (folder / "float.mlir").write_text(text)
+def float_module(folder, dtype="f32", tied=True, **how):
+    weights = {"table.weight": encode(table(), dtype)}
+    if not tied:
+        weights["head.weight"] = encode(table(seed=1), dtype)
+    path = folder / "float.mlir"
+    path.write_text(module(dtype, tied=tied, **how) + resources(weights))
+    return path
+
+
+def quantize(folder, scheme, dtype="f32", tied=True, **how):
+    """The quantized module, and the matrices by name that its planes mean."""
+    source = float_module(folder, dtype, tied, **how)
+    option = "tied=quantize" if tied else "embeddings=quantize"
     path = folder / "quantized.mlir"
     path.write_text(
-        run("quant-opt", folder / "float.mlir", f"--rtn-quantize=tied=quantize {scheme} progress=none")
+        run("quant-opt", source, f"--rtn-quantize={option} {scheme} progress=none")
     )
     read = read_tables if "table=" in scheme else read_weights
-    return path, read(path.read_text())["table"].dequantized()
+    return path, {name: weight.dequantized() for name, weight in read(path.read_text()).items()}
 
 
 def indices(ids=IDS, seed=1):
@@ -89,9 +101,11 @@ def indices(ids=IDS, seed=1):
     return chosen
 
 
+@pytest.mark.parametrize("tied", [True, False], ids=["tied", "alone"])
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_rows_are_those_of_the_planes(scheme, tmp_path):
-    path, expected = quantize(tmp_path, scheme)
+def test_rows_are_those_of_the_planes(scheme, tied, tmp_path):
+    path, matrices = quantize(tmp_path, scheme, tied=tied)
+    expected, head = matrices["table"], matrices["table" if tied else "head"]
     assert "lowbit.lookup" in path.read_text() and "table.weight" not in path.read_text()
     ids = indices()
     paths = [path]
@@ -99,27 +113,68 @@ def test_rows_are_those_of_the_planes(scheme, tmp_path):
         for target in ("cpu", "nvptx"):
             paths.append(tmp_path / f"{target}.mlir")
             run("quant-opt", path, f"--lowbit-pack=target={target}", "-o", paths[-1])
-            assert len(re.findall(f"#lowbit.layout<{target}>", paths[-1].read_text())) == 3
+            # Each weight and what reads it.
+            packed = re.findall(f"#lowbit.layout<{target}>", paths[-1].read_text())
+            assert len(packed) == (3 if tied else 4)
     lowered = tmp_path / "linalg.mlir"
     run("quant-opt", path, "--lowbit-to-linalg", "-o", lowered)
     for each in [*paths, lowered]:
         rows, y = run_module(each, [ids], tmp_path)
         assert np.array_equal(rows, expected[ids]), each.name
-        # The linear reads the same weight.
-        np.testing.assert_allclose(y, rows @ expected.T, rtol=1e-4, atol=1e-3 * np.abs(y).max())
+        np.testing.assert_allclose(y, rows @ head.T, rtol=1e-4, atol=1e-3 * np.abs(y).max())
+
+
+@pytest.mark.parametrize("tied", [True, False], ids=["tied", "alone"])
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_rows_on_a_gpu(scheme, tied, tmp_path):
+    path, matrices = quantize(tmp_path, scheme, tied=tied)
+    ids = indices()
+    rows, _ = run_module(path, [ids], tmp_path, options=["--target=emulator", "--chip=sm_90a"])
+    np.testing.assert_allclose(rows, matrices["table"][ids], rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_rows_on_a_gpu(scheme, tmp_path):
-    path, expected = quantize(tmp_path, scheme)
-    ids = indices()
-    rows, _ = run_module(path, [ids], tmp_path, options=["--target=emulator", "--chip=sm_90a"])
-    np.testing.assert_allclose(rows, expected[ids], rtol=1e-6, atol=1e-6)
+def test_a_table_alone_has_the_values_of_a_linear(scheme, tmp_path):
+    """A weight does not depend on what reads it, but for what calibration knows."""
+    _, tied = quantize(tmp_path, scheme)
+    _, alone = quantize(tmp_path, scheme, tied=False)
+    assert np.array_equal(tied["table"], alone["table"])
+
+
+@pytest.mark.parametrize(
+    "method,options,fallback",
+    [
+        ("rtn-quantize", "", None),
+        ("rtn-quantize", "importance=inputs", "an embedding has no inputs: not weighted by importance"),
+        ("gptq-quantize", "", "an embedding has no inputs: rounded to nearest"),
+        ("awq-quantize", "", "an embedding has no inputs: not weighted by importance"),
+    ],
+)
+def test_every_method_rounds_a_table_to_nearest(method, options, fallback, tmp_path):
+    source = float_module(tmp_path, tied=False)
+    np.save(tmp_path / "ids.npy", np.stack([indices(seed=seed) for seed in range(4)]))
+    report, output = tmp_path / "report.json", tmp_path / "quantized.mlir"
+    run(
+        "quant-opt",
+        source,
+        f"--{method}=embeddings=quantize {options} calibration={tmp_path / 'ids.npy'} progress=none report={report}",
+        "-o",
+        output,
+    )
+    _, expected = quantize(tmp_path, "")
+    assert np.array_equal(read_weights(output.read_text())["table"].dequantized(), expected["table"])
+    table_row, head = json.loads(report.read_text())["layers"]
+    assert (table_row["name"], table_row["role"], table_row["method"]) == ("table", "embedding", "rtn")
+    assert table_row["fallback"] == fallback and table_row["awq"] is None
+    assert (head["name"], head["role"], head["fallback"]) == ("head", "linear", None)
+    error = np.square(expected["table"] - table()).sum() / np.square(table()).sum()
+    assert table_row["relative_error"] == pytest.approx(error, rel=1e-4)
 
 
 @pytest.mark.parametrize("dtype", ["f16", "bf16"])
 def test_rows_are_rounded_once(dtype, tmp_path):
-    path, expected = quantize(tmp_path, SCHEMES[0], dtype)
+    path, matrices = quantize(tmp_path, SCHEMES[0], dtype)
+    expected = matrices["table"]
     # A result that numpy can hold.
     text = path.read_text()
     value, kind = re.search(rf"return (%\d+), %\d+ : (tensor<\S+x{dtype}>)", text).groups()
@@ -134,7 +189,8 @@ def test_rows_are_rounded_once(dtype, tmp_path):
 
 
 def test_one_row(tmp_path):
-    path, expected = quantize(tmp_path, SCHEMES[0], ids=())
+    path, matrices = quantize(tmp_path, SCHEMES[0], ids=())
+    expected = matrices["table"]
     for row in (0, ROWS - 1):
         rows, _ = run_module(path, [np.array(row)], tmp_path, name=str(row))
         assert np.array_equal(rows, expected[row])
@@ -165,14 +221,13 @@ def test_index_out_of_range(checks, index, message, options, tmp_path):
 
 def test_other_scales_than_those_of_the_table(tmp_path):
     """AWQ leaves a weight that is an embedding too as it is."""
-    text = module() + resources({"table.weight": encode(table(), "f32")})
-    (tmp_path / "float.mlir").write_text(text)
+    source = float_module(tmp_path)
     np.save(tmp_path / "ids.npy", np.stack([indices(seed=seed) for seed in range(4)]))
     for method in ("awq-quantize", "gptq-quantize", "gptq-quantize=scaling=awq"):
         method = method if "=" in method else method + "="
         text = run(
             "quant-opt",
-            tmp_path / "float.mlir",
+            source,
             f"--{method} tied=quantize bits=8 calibration={tmp_path / 'ids.npy'} progress=none",
         )
         (tmp_path / "quantized.mlir").write_text(text)
@@ -201,12 +256,16 @@ int main(int argc, char **argv) {{
 
 
 @pytest.mark.skipif(not shutil.which("cc"), reason="NOT TESTED: no C compiler")
-def test_object_file_holds_the_table_once(tmp_path):
-    path, expected = quantize(tmp_path, SCHEMES[0])
+@pytest.mark.parametrize("tied", [True, False], ids=["tied", "alone"])
+def test_object_file_holds_each_weight_once(tied, tmp_path):
+    path, matrices = quantize(tmp_path, SCHEMES[0], tied=tied)
     run("quant-translate", "--to-object", path, "-o", tmp_path / "tied")
     # Rows and columns are padded to whole blocks of 16 and 32; the zeros are bytes.
     packed = 48 * 128 // 2 + 3 * 48 * 2
-    assert packed < (tmp_path / "tied.weights").stat().st_size < packed + ROWS * COLUMNS // 2
+    # A table that no kernel multiplies with is stored as its scheme says.
+    plain = ROWS * COLUMNS // 2 + 3 * ROWS * 2
+    weights = packed if tied else packed + plain
+    assert weights < (tmp_path / "tied.weights").stat().st_size < weights + ROWS * COLUMNS // 2
     (tmp_path / "main.c").write_text(PROGRAM)
     openmp = "/usr/lib/llvm-22/lib"
     command = ["cc", "main.c", "tied.o", "-o", "tied-rows", f"-L{openmp}", f"-Wl,-rpath,{openmp}"]
@@ -217,4 +276,4 @@ def test_object_file_holds_the_table_once(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     rows = decode(done.stdout, "f32").reshape(*IDS, COLUMNS)
-    assert np.array_equal(rows, expected[ids])
+    assert np.array_equal(rows, matrices["table"][ids])

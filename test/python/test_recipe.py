@@ -125,6 +125,80 @@ def test_skipped_layers_stay_as_they_are(model):
     assert set(report) == {"up", "down"} == set(read_weights(text))
 
 
+EMBEDDING = """
+func.func @main(%ids: tensor<3xi64>, %x: tensor<2x8xf32>) -> (tensor<3x8xf32>, tensor<2x6xf32>) {
+  %t = arith.constant dense_resource<tokens.weight> : tensor<6x8xf32>
+  %w = arith.constant dense_resource<head.weight> : tensor<6x8xf32>
+  %0 = tensor.empty() : tensor<3x8xf32>
+  %e = linalg.generic {indexing_maps = [affine_map<(d0, d1) -> (d0)>, affine_map<(d0, d1) -> (d0, d1)>],
+      iterator_types = ["parallel", "parallel"]} ins(%ids : tensor<3xi64>) outs(%0 : tensor<3x8xf32>) {
+  ^bb0(%in: i64, %out: f32):
+    %i = arith.index_cast %in : i64 to index
+    %k = linalg.index 1 : index
+    %v = tensor.extract %t[%i, %k] : tensor<6x8xf32>
+    linalg.yield %v : f32
+  } -> tensor<3x8xf32>
+  %y = lowbit.linear %x, %w {name = "head"} : (tensor<2x8xf32>, tensor<6x8xf32>) -> tensor<2x6xf32>
+  return %e, %y : tensor<3x8xf32>, tensor<2x6xf32>
+}
+"""
+
+
+@pytest.fixture
+def embedding(tmp_path):
+    """A model with a table that no linear shares."""
+    values = np.random.default_rng(6).standard_normal((2, 6, 8))
+    blobs = {f"{name}.weight": encode(w, "f32") for name, w in zip(("tokens", "head"), values, strict=True)}
+    path = tmp_path / "embedding.mlir"
+    path.write_text(EMBEDDING + resources(blobs))
+    return path
+
+
+@pytest.mark.parametrize(
+    "options,recipe,expected",
+    [
+        ("", None, {"head": 4}),
+        ("embeddings=quantize", None, {"tokens": 4, "head": 4}),
+        ("", "defaults: {embeddings: quantize, bits: 5}", {"tokens": 5, "head": 5}),
+        ("", "layers: [{match: tok, embeddings: quantize, bits: 8}]", {"tokens": 8, "head": 4}),
+        ("embeddings=quantize", "layers: [{match: tok, bits: 8}]", {"tokens": 8, "head": 4}),
+        ("embeddings=quantize", "layers: [{match: tok, embeddings: keep}]", {"head": 4}),
+        ("embeddings=quantize", "layers: [{match: tok, skip: true}]", {"head": 4}),
+        ("embeddings=quantize skip=tokens", None, {"head": 4}),
+        ("embeddings=quantize only=^tokens$", None, {"tokens": 4}),
+    ],
+)
+def test_tables_go_by_their_names(embedding, options, recipe, expected):
+    text, report = quantize(embedding, "rtn-quantize", "group-size=8 " + options, recipe)
+    assert {name: weight.bits for name, weight in read_weights(text).items()} == expected
+    assert set(report) == set(expected)
+    skipped = json.loads((embedding.parent / "report.json").read_text())["skipped"]
+    assert {entry["name"] for entry in skipped} == {"tokens", "head"} - set(expected)
+
+
+def test_a_table_alone_needs_no_data(embedding):
+    options = "embeddings=quantize only=tokens drift progress=none"
+    assert list(read_weights(run("quant-opt", embedding, f"--gptq-quantize={options}"))) == ["tokens"]
+
+
+def test_a_table_that_is_not_finite_is_refused(embedding, tmp_path):
+    values = np.ones((6, 8))
+    values[2, 3] = np.nan
+    blobs = {"tokens.weight": encode(values, "f32"), "head.weight": encode(np.ones((6, 8)), "f32")}
+    embedding.write_text(EMBEDDING + resources(blobs))
+    output = tmp_path / "out.mlir"
+    done = execute("quant-opt", embedding, "--rtn-quantize=embeddings=quantize", "-o", output)
+    assert done.returncode == 1 and not output.exists()
+    assert "layer 'tokens': weight is not finite at" in done.stderr.decode()
+
+
+def test_a_table_without_data_is_refused(embedding):
+    embedding.write_text(EMBEDDING + resources({"head.weight": encode(np.ones((6, 8)), "f32")}))
+    done = execute("quant-opt", embedding, "--rtn-quantize=embeddings=quantize")
+    assert done.returncode == 1
+    assert "weight of layer 'tokens': resource 'tokens.weight' has no data" in done.stderr.decode()
+
+
 def test_nothing_is_written_on_a_bad_recipe(model, tmp_path):
     recipe, output = tmp_path / "r.yaml", tmp_path / "out.mlir"
     recipe.write_text("layers:\n  - match: up\n    bits: seven\n")

@@ -138,6 +138,15 @@ def test_table_and_headline_without_scripts(char_lm):
         assert skip["reason"] in seen
 
 
+def test_embeddings_are_named(char_lm, tmp_path):
+    _, page, _ = char_lm
+    assert all("role" not in cells for cells in page.cells.values())
+    options = "--rtn-quantize=embeddings=quantize"
+    page = Page(quantize(MODEL, tmp_path / "report.html", options, tmp_path))
+    assert list(page.cells)[0] == "embedding"
+    assert {name for name, cells in page.cells.items() if cells["role"] == "embedding"} == {"embedding"}
+
+
 def test_it_stays_small(char_lm):
     path, page, _ = char_lm
     # SmolLM2-135M has 210 layers and should stay below a megabyte.

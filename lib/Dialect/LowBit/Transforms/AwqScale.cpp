@@ -58,11 +58,12 @@ struct AwqScalePass
                               "passes that quantize - leave them out");
     Seconds wallStart = wallSeconds(), cpuStart = cpuSeconds();
     // For the checks that it makes; ops may go away when equal ones are merged.
-    if (failed(planQuantization(module, options)))
+    if (failed(planQuantization(module, options, /*withTables=*/false)))
       return failure();
     auto entry = module.lookupSymbol<func::FuncOp>(options.entry);
     mergeEqualOps(module);
-    FailureOr<QuantizePlan> plan = planQuantization(module, options);
+    FailureOr<QuantizePlan> plan =
+        planQuantization(module, options, /*withTables=*/false);
     FailureOr<std::optional<CalibrationSamples>> samples =
         findSamples(entry, options);
     if (failed(plan) || failed(samples))

@@ -87,7 +87,7 @@ LogicalResult AwqClient::observe(ArrayRef<unsigned> layers,
     std::vector<AwqWeight> members;
     for (unsigned layer : layers) {
       const PlannedLayer &planned = plan.layers[layer];
-      FailureOr<WeightValues> weight = readWeight(planned.linear);
+      FailureOr<WeightValues> weight = readWeight(planned);
       if (failed(weight))
         return failure();
       values.push_back(std::move(*weight));
@@ -229,7 +229,7 @@ scaleByAwq(ModuleOp module, const QuantizePlan &plan,
                        numThreads(options), client)))
     return failure();
   client.finish();
-  std::vector<LayerScaling> notes(linears.size());
+  std::vector<LayerScaling> notes(plan.layers.size());
   WeightFactorMap weights;
   for (const ScaledGroup &group : client.groups) {
     SmallVector<LinearOp> members;

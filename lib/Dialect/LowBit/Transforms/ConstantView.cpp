@@ -24,6 +24,15 @@ Attribute dataIdentity(arith::ConstantOp constant) {
   return constant.getValue();
 }
 
+std::optional<std::string> parameterName(arith::ConstantOp constant) {
+  auto resource = dyn_cast<DenseResourceElementsAttr>(constant.getValue());
+  if (!resource)
+    return std::nullopt;
+  StringRef key = resource.getRawHandle().getKey();
+  key.consume_back(".weight");
+  return key.str();
+}
+
 /// The operand that `generic` copies, if it only permutes, broadcasts or drops
 /// unit dimensions; else null.
 static Value copiedOperand(linalg::GenericOp generic) {

@@ -19,6 +19,10 @@ namespace quantopt::lowbit {
 /// differ by a reshape), else the attribute.
 mlir::Attribute dataIdentity(mlir::arith::ConstantOp constant);
 
+/// The resource key of `constant` less a final ".weight", which is the name of
+/// a layer; nothing if its data is inline.
+std::optional<std::string> parameterName(mlir::arith::ConstantOp constant);
+
 /// A tensor value as strided positions in an array.
 struct StridedView {
   llvm::SmallVector<int64_t> shape;

@@ -20,6 +20,8 @@ namespace quantopt::lowbit {
 namespace {
 struct DryLayer {
   const PlannedLayer &plan;
+  LayerRole role;
+  StringRef sharesWeightOf; ///< the layer that stores it, or empty
   std::string scheme;
   double bitsPerWeight;
   int64_t bytesBefore, bytesAfter; ///< 0 if it shares an earlier weight
@@ -52,6 +54,7 @@ llvm::json::Value DryReport::toJSON() const {
   for (const DryLayer &layer : layers)
     layerArray.push_back(
         llvm::json::Object{{"name", layer.plan.name},
+                           {"role", describe(layer.role)},
                            {"n", layer.plan.n},
                            {"k", layer.plan.k},
                            {"scheme", layer.scheme},
@@ -87,8 +90,12 @@ void DryReport::print(raw_ostream &os) const {
        << llvm::format("  %6.3f  %8.1f  ", layer.bitsPerWeight,
                        layer.bytesAfter / 1e3)
        << optionText(layer.plan.spec, "method") << " " << layer.scheme;
-    if (layer.plan.leader)
-      os << ", shares the weight of " << layers[*layer.plan.leader].plan.name;
+    if (!layer.sharesWeightOf.empty())
+      os << ", shares the weight of " << layer.sharesWeightOf;
+    if (layer.role != LayerRole::Linear)
+      os << ", " << describe(layer.role);
+    if (!layer.plan.fallback.empty())
+      os << ", " << layer.plan.fallback;
     os << "\n";
   }
   printSkipped(skipped, os);
@@ -109,13 +116,14 @@ LogicalResult dryRun(ModuleOp module, QuantizationRun &run,
                       {},
                       run.plan().skipped,
                       *estimate};
-  for (auto [i, layer] : llvm::enumerate(run.plan().layers)) {
+  for (unsigned i : reportOrder(run.plan())) {
+    const PlannedLayer &layer = run.plan().layers[i];
     const LayerReport &row = run.report().layers[i];
-    DryLayer dry = {layer, row.scheme, row.bitsPerWeight, 0, 0};
+    DryLayer dry = {layer,      row.role,          row.sharesWeightOf,
+                    row.scheme, row.bitsPerWeight, 0,
+                    0};
     if (!layer.leader) {
-      LinearOp linear = layer.linear;
-      dry.bytesBefore =
-          blobSize(cast<ShapedType>(linear.getWeight().getType()));
+      dry.bytesBefore = blobSize(cast<ShapedType>(layer.constant().getType()));
       dry.bytesAfter = planeSizes(layer.spec.scheme, layer.n, layer.k).total();
     }
     report.layers.push_back(std::move(dry));

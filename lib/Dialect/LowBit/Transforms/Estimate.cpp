@@ -69,7 +69,7 @@ LogicalResult roundPlainly(QuantizationRun &run, unsigned index) {
     run.recordShared(index);
     return success();
   }
-  FailureOr<WeightValues> weight = readWeight(layer.linear);
+  FailureOr<WeightValues> weight = readWeight(layer);
   if (failed(weight))
     return failure();
   QuantizedMatrix matrix = quantizeRoundToNearest(

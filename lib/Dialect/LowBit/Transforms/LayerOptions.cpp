@@ -250,6 +250,8 @@ static constexpr Word<Importance> kImportances[] = {
     {"outputs", Importance::Outputs}};
 static constexpr Word<Scaling> kScalings[] = {{"none", Scaling::None},
                                               {"awq", Scaling::Awq}};
+static constexpr Word<bool> kEmbeddings[] = {{"keep", false},
+                                             {"quantize", true}};
 static constexpr Word<ActOrder> kActOrders[] = {{"none", ActOrder::None},
                                                 {"static", ActOrder::Static},
                                                 {"gar", ActOrder::Gar}};
@@ -280,6 +282,8 @@ static constexpr LayerOption kOptions[] = {
     wordOption<FIELD(importance), kImportances>(
         "importance", "'none', 'inputs' or 'outputs'"),
     wordOption<FIELD(scaling), kScalings>("scaling", "'none' or 'awq'"),
+    wordOption<FIELD(quantizeEmbedding), kEmbeddings>("embeddings",
+                                                      "'keep' or 'quantize'"),
     wordOption<FIELD(actOrder), kActOrders>("act-order",
                                             "'none', 'static' or 'gar'"),
     {"level-tokens", "a number from 0 to 1", setLevelTokens, getLevelTokens},

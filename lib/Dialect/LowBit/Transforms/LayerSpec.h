@@ -52,6 +52,8 @@ struct LayerSpec {
   /// RoundToNearest only.
   Importance importance = Importance::None;
   Scaling scaling = Scaling::None;
+  /// Whether it is quantized if it is a table that only look-ups read.
+  bool quantizeEmbedding = false;
 
   // Gptq only.
   ActOrder actOrder = ActOrder::Static;

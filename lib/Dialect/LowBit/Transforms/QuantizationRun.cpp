@@ -75,31 +75,17 @@ static double totalCost(const QuantizePlan &plan) {
   return total;
 }
 
-QuantizationRun::QuantizationRun(StringRef method,
+QuantizationRun::QuantizationRun(ModuleOp module, StringRef method,
                                  const QuantizeOptions &options,
                                  QuantizePlan plan)
-    : quantizeOptions(options), quantizePlan(std::move(plan)),
-      weights(quantizePlan.layers.size()),
+    : module(module), quantizeOptions(options), quantizePlan(std::move(plan)),
+      weights(quantizePlan.layers.size()), ops(quantizePlan.layers.size()),
       recorded(quantizePlan.layers.size(), false),
       progress(options.progress, llvm::errs(), totalCost(quantizePlan)),
       wallStart(wallSeconds()), cpuStart(cpuSeconds()) {
   modelReport.method = method;
   modelReport.layers.resize(quantizePlan.layers.size());
   modelReport.skipped = quantizePlan.skipped;
-}
-
-static WeightType weightType(LinearOp linear, const Scheme &scheme) {
-  auto type = cast<RankedTensorType>(linear.getWeight().getType());
-  MLIRContext *context = linear.getContext();
-  return WeightType::get(context, linear.getN(), linear.getK(),
-                         type.getElementType(), getSchemeAttr(context, scheme),
-                         LayoutAttr());
-}
-
-InFlightDiagnostic QuantizationRun::emitError() {
-  return LinearOp(quantizePlan.layers[0].linear)
-      ->getParentOfType<ModuleOp>()
-      .emitError();
 }
 
 void QuantizationRun::take(unsigned index, PackedStorage weight,
@@ -110,6 +96,9 @@ void QuantizationRun::take(unsigned index, PackedStorage weight,
   // A file may not hold the name as it is: JSON takes no byte that is not
   // UTF-8.
   row.name = layer.name;
+  row.role = !layer.linear           ? LayerRole::Embedding
+             : layer.gathers.empty() ? LayerRole::Linear
+                                     : LayerRole::Both;
   modelReport.layers[index] = std::move(row);
   progress.advance(layer.name, static_cast<double>(layer.n) * layer.k);
 }
@@ -123,11 +112,12 @@ LogicalResult QuantizationRun::record(unsigned index,
   row.k = layer.k;
   row.bitsPerWeight = matrix.scheme.bitsPerWeight(layer.n, layer.k);
   llvm::raw_string_ostream(row.scheme)
-      << getSchemeAttr(layer.linear->getContext(), matrix.scheme);
+      << getSchemeAttr(module.getContext(), matrix.scheme);
   PackedStorage packed = pack(matrix);
   if (checkpoint)
     if (llvm::Error error = checkpoint->write(index, packed.view(), row))
-      return emitError() << "checkpoint: " << llvm::toString(std::move(error));
+      return module.emitError()
+             << "checkpoint: " << llvm::toString(std::move(error));
   if (isReportPage(quantizeOptions.report))
     row.histogram = gridHistogram(weight, matrix);
   take(index, std::move(packed), std::move(row));
@@ -145,13 +135,13 @@ LogicalResult QuantizationRun::resume(Checkpoint from) {
     llvm::Expected<std::optional<Checkpoint::Layer>> stored =
         checkpoint->read(i, layer.spec.scheme, layer.n, layer.k);
     if (!stored)
-      return emitError() << "checkpoint: "
-                         << llvm::toString(stored.takeError());
+      return module.emitError()
+             << "checkpoint: " << llvm::toString(stored.takeError());
     if (!*stored)
       continue;
     auto &[packed, row] = **stored;
     if (isReportPage(quantizeOptions.report)) {
-      FailureOr<WeightValues> weight = readWeight(layer.linear);
+      FailureOr<WeightValues> weight = readWeight(layer);
       if (failed(weight))
         return failure();
       row.histogram = gridHistogram(weight->values, unpack(packed.view()));
@@ -178,27 +168,34 @@ PackedMatrix QuantizationRun::weight(unsigned index) const {
   return weights[quantizePlan.layers[index].leader.value_or(index)].view();
 }
 
-/// A lowbit.weight for `linear` with the planes of `storage`: in front of it,
-/// or at the start of the function if others share it, so that it dominates
-/// them.
-static WeightOp createWeight(LinearOp linear, const PackedStorage &storage,
-                             bool isShared) {
-  OpBuilder b(linear);
-  if (isShared)
+/// The recorded weight of layer `index` as an op: in front of its reader, or at
+/// the start of the function if others share it, so that it dominates them. Its
+/// sizes are counted.
+WeightOp QuantizationRun::createWeight(unsigned index, bool isShared) {
+  const PlannedLayer &layer = quantizePlan.layers[index];
+  PackedStorage storage = std::move(weights[index]);
+  Operation *reader = layer.reader();
+  OpBuilder b(reader);
+  if (isShared || !layer.gathers.empty())
     b.setInsertionPointToStart(
-        &linear->getParentOfType<func::FuncOp>().getBody().front());
-  WeightType type = weightType(linear, storage.scheme);
+        &reader->getParentOfType<func::FuncOp>().getBody().front());
+  auto floats = cast<RankedTensorType>(layer.constant().getType());
+  WeightType type = WeightType::get(
+      b.getContext(), layer.n, layer.k, floats.getElementType(),
+      getSchemeAttr(b.getContext(), storage.scheme), LayoutAttr());
   SmallVector<ArrayRef<char>> data;
   storage.view().forEachPlane([&](const char *, std::span<const uint8_t> raw) {
     data.emplace_back(reinterpret_cast<const char *>(raw.data()), raw.size());
+    modelReport.bytesAfter += raw.size();
   });
+  modelReport.bytesBefore += blobSize(floats);
   SmallVector<NamedAttribute> planes;
   for (auto [plane, bytes] : llvm::zip_equal(type.getPlanes(), data)) {
-    std::string key = llvm::formatv("{0}.{1}", linear.getName(), plane.name);
+    std::string key = llvm::formatv("{0}.{1}", layer.name, plane.name);
     planes.emplace_back(b.getStringAttr(plane.name),
                         createResource(plane.type, key, bytes));
   }
-  return WeightOp::create(b, linear.getLoc(), type, linear.getNameAttr(),
+  return WeightOp::create(b, reader->getLoc(), type, layer.name,
                           b.getDictionaryAttr(planes));
 }
 
@@ -237,15 +234,16 @@ static void assignWeight(LinearOp linear, Value weight) {
 }
 
 /// Tells MLIR's remark engine (mlir/IR/Remarks.h), if it is on, what `row` says
-/// of `linear`. The remark goes by the layer's name: locations need not differ.
-static void emitRemark(LinearOp linear, const LayerReport &row) {
+/// of a layer that `reader` reads. The remark goes by the layer's name:
+/// locations need not differ.
+static void emitRemark(Operation *reader, const LayerReport &row) {
   using remark::metric;
   remark::detail::InFlightRemark remark = remark::passed(
-      linear.getLoc(),
-      remark::RemarkOpts::name(linear.getName())
+      reader->getLoc(),
+      remark::RemarkOpts::name(row.name)
           .category("lowbit")
           .subCategory("quantize")
-          .function(linear->getParentOfType<func::FuncOp>().getName()));
+          .function(reader->getParentOfType<func::FuncOp>().getName()));
   if (!remark)
     return;
   remark << metric("method", row.method) << metric("scheme", row.scheme)
@@ -256,46 +254,50 @@ static void emitRemark(LinearOp linear, const LayerReport &row) {
     remark << metric("fallback", row.fallback);
 }
 
+void QuantizationRun::rewriteTable(unsigned index) {
+  const PlannedLayer &layer = quantizePlan.layers[index];
+  emitRemark(layer.reader(), modelReport.layers[index]);
+  ops[index] = createWeight(index, /*isShared=*/true);
+  SharedWeight shared(ops[index]);
+  for (const TableGather &gather : layer.gathers)
+    replaceByLookup(gather, shared.forReader(gather.op));
+}
+
+void QuantizationRun::rewriteLinear(unsigned index, bool isShared) {
+  const PlannedLayer &layer = quantizePlan.layers[index];
+  ops[index] =
+      layer.leader ? ops[*layer.leader] : createWeight(index, isShared);
+  SharedWeight shared(ops[index]);
+  for (const TableGather &gather : layer.gathers)
+    replaceByLookup(gather, shared.forReader(gather.op));
+  for (LinearOp other : layer.elsewhere)
+    assignWeight(other, shared.forReader(other));
+  assignWeight(layer.linear, ops[index].getResult());
+  emitRemark(layer.reader(), modelReport.layers[index]);
+}
+
 LogicalResult QuantizationRun::finish() {
-  std::vector<WeightOp> ops(weights.size());
   std::vector<bool> isShared(weights.size(), false);
   for (const PlannedLayer &layer : quantizePlan.layers)
     if (layer.leader)
       isShared[*layer.leader] = true;
   double bits = 0, count = 0;
-  TableReaders tables(
-      LinearOp(quantizePlan.layers[0].linear)->getParentOfType<ModuleOp>());
   for (auto [i, layer] : llvm::enumerate(quantizePlan.layers)) {
-    LinearOp linear = layer.linear;
-    auto constant = linear.getWeight().getDefiningOp<arith::ConstantOp>();
-    auto type = cast<RankedTensorType>(constant.getType());
-    SmallVector<TableGather> gathers;
-    if (layer.leader) {
-      ops[i] = ops[*layer.leader];
-    } else {
-      gathers = tables.take(constant, layer.n, layer.k);
-      ops[i] =
-          createWeight(linear, weights[i], isShared[i] || !gathers.empty());
-      modelReport.bytesBefore += blobSize(type);
-      weights[i].view().forEachPlane(
-          [&](const char *, std::span<const uint8_t> plane) {
-            modelReport.bytesAfter += plane.size();
-          });
-      double elements = static_cast<double>(layer.n) * layer.k;
-      bits += modelReport.layers[i].bitsPerWeight * elements;
-      count += elements;
-      weights[i] = {};
-    }
-    SharedWeight shared(ops[i]);
-    for (const TableGather &gather : gathers)
-      replaceByLookup(gather, shared.forReader(gather.op));
-    for (LinearOp other : layer.elsewhere)
-      assignWeight(other, shared.forReader(other));
-    assignWeight(linear, ops[i].getResult());
+    LayerReport &row = modelReport.layers[i];
+    if (layer.linear)
+      rewriteLinear(i, isShared[i]);
     if (!scaling.empty())
-      modelReport.layers[i].awq = scaling[i].report;
-    emitRemark(linear, modelReport.layers[i]);
+      row.awq = scaling[i].report;
+    if (layer.leader)
+      continue;
+    double elements = static_cast<double>(layer.n) * layer.k;
+    bits += row.bitsPerWeight * elements;
+    count += elements;
   }
+  std::vector<LayerReport> rows;
+  for (unsigned i : reportOrder(quantizePlan))
+    rows.push_back(std::move(modelReport.layers[i]));
+  modelReport.layers = std::move(rows);
   modelReport.bitsPerWeight = bits / count;
   modelReport.wallSeconds = wallSeconds() - wallStart;
   modelReport.cpuSeconds = cpuSeconds() - cpuStart;
@@ -307,8 +309,9 @@ LogicalResult QuantizationRun::finish() {
   if (quantizeOptions.report.empty())
     return success();
   if (llvm::Error error = writeReport(quantizeOptions.report, modelReport))
-    return emitError() << "cannot write report '" << quantizeOptions.report
-                       << "': " << llvm::toString(std::move(error));
+    return module.emitError()
+           << "cannot write report '" << quantizeOptions.report
+           << "': " << llvm::toString(std::move(error));
   return success();
 }
 

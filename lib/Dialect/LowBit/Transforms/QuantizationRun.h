@@ -38,8 +38,8 @@ struct LayerScaling {
 /// rewrites the module and writes the report.
 class QuantizationRun {
 public:
-  QuantizationRun(llvm::StringRef method, const QuantizeOptions &options,
-                  QuantizePlan plan);
+  QuantizationRun(mlir::ModuleOp module, llvm::StringRef method,
+                  const QuantizeOptions &options, QuantizePlan plan);
 
   const QuantizePlan &plan() const { return quantizePlan; }
   const QuantizeOptions &options() const { return quantizeOptions; }
@@ -80,19 +80,26 @@ public:
   /// recorded.
   PackedMatrix weight(unsigned index) const;
 
-  /// Rewrites the linears to the recorded weights, writes the report and prints
-  /// the table.
+  /// Rewrites the readers of layer `index`, which is recorded and no linear, to
+  /// its weight.
+  void rewriteTable(unsigned index);
+
+  /// Rewrites all other readers to the recorded weights, writes the report and
+  /// prints the table.
   mlir::LogicalResult finish();
 
 private:
   void take(unsigned index, PackedStorage weight, LayerReport row);
-  mlir::InFlightDiagnostic emitError();
+  WeightOp createWeight(unsigned index, bool isShared);
+  void rewriteLinear(unsigned index, bool isShared);
 
+  mlir::ModuleOp module;
   const QuantizeOptions &quantizeOptions;
   QuantizePlan quantizePlan;
   ModelReport modelReport;
   std::vector<LayerScaling> scaling; ///< by layer, or empty
   std::vector<PackedStorage> weights;
+  std::vector<WeightOp> ops; ///< what they have become; null before
   std::vector<bool> recorded;
   Progress progress;
   std::optional<Checkpoint> checkpoint;

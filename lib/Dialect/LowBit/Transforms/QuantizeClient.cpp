@@ -68,7 +68,7 @@ QuantizeClient::makeTargets(ArrayRef<unsigned> layers, const GroupInputs &group,
   std::vector<TargetLinear> linears;
   for (unsigned index : targeted) {
     const PlannedLayer &layer = run.plan().layers[index];
-    FailureOr<WeightValues> weight = readWeight(layer.linear);
+    FailureOr<WeightValues> weight = readWeight(layer);
     if (failed(weight))
       return failure();
     weights.push_back(std::move(*weight));
@@ -141,7 +141,7 @@ static std::string findDefect(const InputStatistics &inputs) {
 LogicalResult QuantizeClient::observe(ArrayRef<unsigned> linears,
                                       const GroupInputs &group) {
   for (unsigned index : readSince)
-    releaseWeight(run.plan().layers[index].linear);
+    releaseWeight(run.plan().layers[index]);
   readSince.clear();
   if (failed(quantizeGroup(linears, group)))
     return failure();
@@ -265,7 +265,7 @@ LogicalResult QuantizeClient::noteDrift(unsigned index,
   if (rows == 0)
     return success(); // an expert that no token reached
   std::vector<float> y(rows * layer.n), floatY(rows * layer.n);
-  FailureOr<WeightValues> weight = readWeight(layer.linear);
+  FailureOr<WeightValues> weight = readWeight(layer);
   if (failed(weight))
     return failure();
   multiply(index, {x.data(), rows, layer.k}, {y.data(), rows, layer.n});

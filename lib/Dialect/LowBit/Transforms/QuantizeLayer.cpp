@@ -21,7 +21,7 @@ bool InputStatistics::isDead() const {
 }
 
 static LogicalResult refuse(const PlannedLayer &layer, StringRef error) {
-  return LinearOp(layer.linear)->emitError("layer '")
+  return layer.reader()->emitError("layer '")
          << layer.name << "': " << error
          << " - mend the model, or leave the layer out with option skip";
 }
@@ -29,8 +29,7 @@ static LogicalResult refuse(const PlannedLayer &layer, StringRef error) {
 /// A layer in a branch or loop may see more inputs than those it is quantized
 /// on.
 static void noteControlFlow(const PlannedLayer &layer, LayerReport &row) {
-  if (row.fallback.empty() &&
-      !isa<func::FuncOp>(LinearOp(layer.linear)->getParentOp()))
+  if (row.fallback.empty() && !isa<func::FuncOp>(layer.reader()->getParentOp()))
     row.fallback = "in a branch or loop: calibrated where first reached";
 }
 
@@ -82,7 +81,7 @@ LogicalResult quantizeByRounding(QuantizationRun &run, unsigned index,
                                  Seconds start) {
   const PlannedLayer &layer = run.plan().layers[index];
   const LayerSpec &spec = layer.spec;
-  FailureOr<WeightValues> weight = readWeight(layer.linear);
+  FailureOr<WeightValues> weight = readWeight(layer);
   if (failed(weight))
     return failure();
   std::span<const float> w = weight->values, measure, importance, hessian;
@@ -119,13 +118,15 @@ LogicalResult quantizeByRounding(QuantizationRun &run, unsigned index,
       d[i] -= w[i];
     row.relativeError = square(d) / reference;
   }
-  row.fallback = fallbackOf(spec, why, !importance.empty());
+  row.fallback = layer.fallback.empty()
+                     ? fallbackOf(spec, why, !importance.empty())
+                     : layer.fallback;
   if (!importance.empty())
     noteControlFlow(layer, row);
   row.seconds = wallSeconds() - start;
   if (failed(run.record(index, matrix, w, std::move(row))))
     return failure();
-  releaseWeight(layer.linear);
+  releaseWeight(layer);
   return success();
 }
 
@@ -134,7 +135,7 @@ LogicalResult quantizeByGptq(QuantizationRun &run, unsigned index,
                              const InputStatistics &inputs, Seconds start,
                              const std::optional<TargetWeight> &target) {
   const PlannedLayer &layer = run.plan().layers[index];
-  FailureOr<WeightValues> weight = readWeight(layer.linear);
+  FailureOr<WeightValues> weight = readWeight(layer);
   if (failed(weight))
     return failure();
   std::span<const float> w =
@@ -166,7 +167,7 @@ LogicalResult quantizeByGptq(QuantizationRun &run, unsigned index,
   if (failed(run.record(index, result.matrix, weight->values, std::move(row))))
     return failure();
   // From here on the samples multiply with the quantized weight.
-  releaseWeight(layer.linear);
+  releaseWeight(layer);
   return success();
 }
 

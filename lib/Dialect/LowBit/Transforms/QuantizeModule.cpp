@@ -86,6 +86,20 @@ static LogicalResult resume(QuantizationRun &run, ModuleOp module,
   return run.resume(std::move(*checkpoint));
 }
 
+/// Rounds the tables and rewrites what reads them, so that the samples run
+/// through the rows as they will be.
+static LogicalResult quantizeTables(QuantizationRun &run) {
+  for (auto [i, layer] : llvm::enumerate(run.plan().layers)) {
+    if (layer.linear)
+      continue;
+    if (!run.isRecorded(i) &&
+        failed(quantizeByRounding(run, i, {}, "", wallSeconds())))
+      return failure();
+    run.rewriteTable(i);
+  }
+  return success();
+}
+
 /// One warning for all layers that wanted data and saw none.
 static void warnOfUnreached(QuantizationRun &run, func::FuncOp entry) {
   std::vector<StringRef> names;
@@ -121,9 +135,9 @@ LogicalResult quantizeModule(ModuleOp module, StringRef method,
   bool scales = anyLayer(*plan, [](const LayerSpec &spec) {
     return spec.scaling != Scaling::None;
   });
-  bool needsData = options.drift || anyLayer(*plan, [](const LayerSpec &spec) {
-                     return spec.needsData();
-                   });
+  bool needsData =
+      (options.drift && !linearsOf(*plan).empty()) ||
+      anyLayer(*plan, [](const LayerSpec &spec) { return spec.needsData(); });
   std::optional<CalibrationSamples> samples;
   if (needsData || scales) {
     FailureOr<std::optional<CalibrationSamples>> found =
@@ -140,7 +154,7 @@ LogicalResult quantizeModule(ModuleOp module, StringRef method,
       return failure();
   }
   const CalibrationSamples *data = samples ? &*samples : nullptr;
-  QuantizationRun run(method, options, std::move(*plan));
+  QuantizationRun run(module, method, options, std::move(*plan));
   run.report().errorMeasure = samples ? "outputs" : "weights";
   if (samples)
     releaseConstants(module);
@@ -153,6 +167,8 @@ LogicalResult quantizeModule(ModuleOp module, StringRef method,
     run.noteScaling(std::move(*notes));
   }
   if (!options.checkpoint.empty() && failed(resume(run, module, data)))
+    return failure();
+  if (failed(quantizeTables(run)))
     return failure();
   if (samples && (options.drift || !run.isFinished()) &&
       failed(quantizeOn(*samples, run, module)))

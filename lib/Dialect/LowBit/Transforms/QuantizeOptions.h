@@ -31,7 +31,7 @@ struct QuantizeOptionText {
     // A table decides about several of the others, which then have their say.
     text.give(pass.table, pass.doubleQuant, pass.bits, pass.groupSize,
               pass.zero, pass.symmetric, pass.scaleType, pass.fullRange,
-              pass.search);
+              pass.search, pass.embeddings);
     text.skip = {pass.skip.begin(), pass.skip.end()};
     text.only = {pass.only.begin(), pass.only.end()};
     text.tied = pass.tied;

@@ -8,7 +8,6 @@
 #include "QuantizePlan.h"
 
 #include "ConstantView.h"
-#include "TableGather.h"
 
 #include "quantopt/Dialect/LowBit/IR/BlobData.h"
 #include "quantopt/Dialect/LowBit/Transforms/FindLinears.h"
@@ -23,8 +22,19 @@ using namespace mlir;
 
 namespace quantopt::lowbit {
 
+Operation *PlannedLayer::reader() const {
+  return linear ? LinearOp(linear).getOperation()
+                : linalg::GenericOp(gathers.front().op).getOperation();
+}
+
+arith::ConstantOp PlannedLayer::constant() const {
+  return linear
+             ? LinearOp(linear).getWeight().getDefiningOp<arith::ConstantOp>()
+             : gathers.front().table();
+}
+
 namespace {
-/// Sorts linears into planned and skipped.
+/// Sorts linears and tables into planned and skipped.
 class Planner {
 public:
   Planner(ModuleOp module, const QuantizeOptions &options)
@@ -44,18 +54,20 @@ public:
       plan.skipped.push_back({linear.getName().str(), reason});
       return;
     }
-    PlannedLayer layer = {linear,
-                          linear.getName().str(),
-                          linear.getN(),
-                          linear.getK(),
-                          rule ? rule->spec : options.layer,
-                          std::nullopt,
-                          {}};
+    PlannedLayer layer;
+    layer.linear = linear;
+    layer.name = linear.getName();
+    layer.n = linear.getN();
+    layer.k = linear.getK();
+    layer.spec = specOf(rule);
     layer.spec.scheme = layer.spec.scheme.forRows(layer.k);
     auto &sharers = leaders[dataIdentity(weight)];
     auto it = llvm::find_if(sharers, [&](unsigned leader) {
       return plan.layers[leader].spec == layer.spec;
     });
+    // Where one weight is quantized in several ways, rows are of the first.
+    if (sharers.empty())
+      layer.gathers = llvm::to_vector(tables.gathers(weight, layer.n, layer.k));
     if (it == sharers.end())
       sharers.push_back(plan.layers.size());
     else
@@ -91,20 +103,74 @@ public:
     }
   }
 
+  /// The tables of `entry`; called once all linears are known.
+  void addTables(func::FuncOp entry) {
+    for (auto [i, table] : llvm::enumerate(tables.tables(entry)))
+      add(table, table.name.empty() ? llvm::formatv("embedding.{0}", i).str()
+                                    : table.name);
+    // Tables of an earlier run.
+    entry.walk([&](WeightOp weight) {
+      if (llvm::all_of(weight->getUsers(), llvm::IsaPred<LookupOp>))
+        plan.skipped.push_back({weight.getLayer().str(), "already quantized"});
+    });
+  }
+
   /// A pattern of the recipe that matches no layer is likely a slip.
   void warnOfUnmatched() const {
     for (const LayerRule &rule : options.rules)
       for (const RecipePattern &pattern : rule.from.match)
         if (!matched.contains(&pattern))
-          emitWarning(pattern.loc, "no linear layer matches '")
-              << pattern.text << "'";
+          emitWarning(pattern.loc, "no layer matches '") << pattern.text << "'";
   }
 
   QuantizePlan plan;
 
 private:
-  bool isInEntry(LinearOp linear) const {
-    return linear->getParentOfType<func::FuncOp>().getName() == options.entry;
+  void add(const Table &table, std::string name) {
+    const LayerRule *rule = findRule(name);
+    PlannedLayer layer;
+    layer.spec = specOf(rule);
+    // Whoever keeps tables need not know why others could not be quantized.
+    if (!layer.spec.quantizeEmbedding && table.gathers.empty())
+      return;
+    std::string reason = whyNot(name, rule);
+    if (reason.empty() && !layer.spec.quantizeEmbedding)
+      reason =
+          "an embedding, whose rows stay float - embeddings=quantize takes "
+          "it too";
+    if (reason.empty() && !table.whyNot.empty())
+      reason = "an embedding: " + table.whyNot;
+    if (!reason.empty()) {
+      plan.skipped.push_back({name, reason});
+      return;
+    }
+    layer.gathers = table.gathers;
+    std::swap(layer.gathers.front(),
+              *llvm::find_if(layer.gathers, [&](const TableGather &gather) {
+                return isInEntry(linalg::GenericOp(gather.op));
+              }));
+    auto type = cast<RankedTensorType>(layer.constant().getType());
+    layer.n = type.getDimSize(0);
+    layer.k = type.getDimSize(1);
+    layer.name = std::move(name);
+    layer.spec.scheme = layer.spec.scheme.forRows(layer.k);
+    // There are no inputs that its rows multiply.
+    if (layer.spec.method == Method::Gptq)
+      layer.fallback = "an embedding has no inputs: rounded to nearest";
+    else if (layer.spec.importance != Importance::None)
+      layer.fallback = "an embedding has no inputs: not weighted by importance";
+    layer.spec.method = Method::RoundToNearest;
+    layer.spec.importance = Importance::None;
+    layer.spec.scaling = Scaling::None;
+    plan.layers.push_back(std::move(layer));
+  }
+
+  const LayerSpec &specOf(const LayerRule *rule) const {
+    return rule ? rule->spec : options.layer;
+  }
+
+  bool isInEntry(Operation *op) const {
+    return op->getParentOfType<func::FuncOp>().getName() == options.entry;
   }
 
   /// The first rule of the recipe that matches `name`, or null.
@@ -119,14 +185,10 @@ private:
     return first;
   }
 
-  std::string whyNot(LinearOp linear, const LayerRule *rule) {
-    if (linear.isQuantized())
-      return "already quantized";
-    auto constant = linear.getWeight().getDefiningOp<arith::ConstantOp>();
-    if (!constant)
-      return "its weight is not a constant";
+  /// Why the user leaves it out; empty if not so.
+  std::string whyNot(StringRef name, const LayerRule *rule) const {
     auto matches = [&](const llvm::Regex &pattern) {
-      return pattern.match(linear.getName());
+      return pattern.match(name);
     };
     if (llvm::any_of(options.skip, matches))
       return "left out by option skip";
@@ -135,6 +197,17 @@ private:
     if (rule && rule->from.skip)
       return llvm::formatv("left out by line {0} of the recipe",
                            rule->from.loc.getLine());
+    return "";
+  }
+
+  std::string whyNot(LinearOp linear, const LayerRule *rule) {
+    if (linear.isQuantized())
+      return "already quantized";
+    auto constant = linear.getWeight().getDefiningOp<arith::ConstantOp>();
+    if (!constant)
+      return "its weight is not a constant";
+    if (std::string reason = whyNot(linear.getName(), rule); !reason.empty())
+      return reason;
     Operation *reader = tables.find(constant);
     if (!reader || options.quantizeTied)
       return "";
@@ -170,7 +243,8 @@ static std::string contractionName(Operation *op, unsigned ordinal) {
 }
 
 FailureOr<QuantizePlan> planQuantization(ModuleOp module,
-                                         const QuantizeOptions &options) {
+                                         const QuantizeOptions &options,
+                                         bool withTables) {
   auto entry = module.lookupSymbol<func::FuncOp>(options.entry);
   if (!entry || entry.isExternal())
     return module.emitError("the module has no function '")
@@ -187,6 +261,8 @@ FailureOr<QuantizePlan> planQuantization(ModuleOp module,
           {contractionName(op, refused++), reason.getValue().str()});
   });
   planner.addElsewhere();
+  if (withTables)
+    planner.addTables(entry);
   planner.warnOfUnmatched();
   if (!planner.plan.layers.empty())
     return std::move(planner.plan);
@@ -203,15 +279,27 @@ FailureOr<QuantizePlan> planQuantization(ModuleOp module,
 }
 
 SmallVector<LinearOp> linearsOf(const QuantizePlan &plan) {
-  return llvm::map_to_vector(
-      plan.layers, [](const PlannedLayer &layer) { return layer.linear; });
+  SmallVector<LinearOp> linears;
+  for (const PlannedLayer &layer : plan.layers)
+    if (layer.linear)
+      linears.push_back(layer.linear);
+  return linears;
 }
 
-FailureOr<WeightValues> readWeight(LinearOp linear) {
-  auto constant = linear.getWeight().getDefiningOp<arith::ConstantOp>();
-  auto attr = cast<ElementsAttr>(constant.getValue());
+SmallVector<unsigned> reportOrder(const QuantizePlan &plan) {
+  SmallVector<unsigned> order;
+  for (bool isLinear : {false, true})
+    for (auto [i, layer] : llvm::enumerate(plan.layers))
+      if (static_cast<bool>(layer.linear) == isLinear)
+        order.push_back(i);
+  return order;
+}
+
+FailureOr<WeightValues> readWeight(const PlannedLayer &layer) {
+  auto attr = cast<ElementsAttr>(layer.constant().getValue());
   FailureOr<ArrayRef<char>> bytes = getRawBytes(attr, [&] {
-    return linear.emitError("weight of layer '") << linear.getName() << "': ";
+    return layer.reader()->emitError("weight of layer '")
+           << layer.name << "': ";
   });
   if (failed(bytes))
     return failure();
@@ -243,8 +331,8 @@ void releaseConstant(arith::ConstantOp constant) {
     releasePages(blob->getData().data(), blob->getData().size());
 }
 
-void releaseWeight(LinearOp linear) {
-  releaseConstant(linear.getWeight().getDefiningOp<arith::ConstantOp>());
+void releaseWeight(const PlannedLayer &layer) {
+  releaseConstant(layer.constant());
 }
 
 } // namespace quantopt::lowbit

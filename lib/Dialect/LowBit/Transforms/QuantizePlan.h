@@ -9,6 +9,7 @@
 #define QUANTOPT_LIB_DIALECT_LOWBIT_TRANSFORMS_QUANTIZEPLAN_H
 
 #include "QuantizeOptions.h"
+#include "TableGather.h"
 
 #include "quantopt/Dialect/LowBit/IR/LowBit.h"
 #include "quantopt/Dialect/LowBit/Transforms/Report.h"
@@ -17,33 +18,48 @@
 
 namespace quantopt::lowbit {
 
-/// A linear that is going to be quantized.
+/// A weight that is going to be quantized: that of a linear, or a table.
 struct PlannedLayer {
-  LinearOp linear;
+  LinearOp linear; ///< null if only look-ups read it
   std::string name;
   int64_t n = 0, k = 0;
   LayerSpec spec; ///< what is done with it
+  /// Why that is not what the options say, or empty.
+  std::string fallback;
   /// Index of the layer whose weight this one shares; that one is quantized
   /// once for both. Its spec is the same.
   std::optional<unsigned> leader;
   /// Linears of other functions that read the same weight, and get what is made
   /// of it: `prefill` and `decode` beside the `main` that samples run through.
   llvm::SmallVector<LinearOp> elsewhere;
+  /// What picks its rows, in any function: the readers of a table, which has at
+  /// least one in the entry, or the embedding that a linear is tied to.
+  llvm::SmallVector<TableGather> gathers;
+
+  /// Its first reader in the entry; not once it has been rewritten.
+  mlir::Operation *reader() const;
+  /// Its float values; until it has been rewritten.
+  mlir::arith::ConstantOp constant() const;
 };
 
 struct QuantizePlan {
-  std::vector<PlannedLayer> layers; ///< in the order of the graph
+  /// In the order of the graph, tables behind all linears.
+  std::vector<PlannedLayer> layers;
   std::vector<SkippedReport> skipped;
 };
 
 /// Finds the linears of `module` (which may be a raw import) and sorts every
-/// contraction in it into planned and skipped. Fails with a diagnostic if
-/// nothing is left to do.
+/// contraction in it into planned and skipped, and so with `withTables` its
+/// tables. Fails with a diagnostic if nothing is left to do.
 mlir::FailureOr<QuantizePlan> planQuantization(mlir::ModuleOp module,
-                                               const QuantizeOptions &options);
+                                               const QuantizeOptions &options,
+                                               bool withTables = true);
 
-/// The linears of its layers, in their order.
+/// The linears of its layers: the n-th is that of layer n.
 llvm::SmallVector<LinearOp> linearsOf(const QuantizePlan &plan);
+
+/// Its layers as reports list them: tables first, as models use them.
+llvm::SmallVector<unsigned> reportOrder(const QuantizePlan &plan);
 
 /// A float weight as f32 [n, k]: in place where it is stored so, else a copy.
 struct WeightValues {
@@ -51,13 +67,13 @@ struct WeightValues {
   std::vector<float> storage;
 };
 
-/// Reads the weight of `linear`. Fails with a diagnostic that names the layer
-/// if its data is missing.
-mlir::FailureOr<WeightValues> readWeight(LinearOp linear);
+/// Reads the weight of `layer`. Fails with a diagnostic that names it if the
+/// data is missing.
+mlir::FailureOr<WeightValues> readWeight(const PlannedLayer &layer);
 
 /// Lets go of the pages of a constant's data until they are read again.
 void releaseConstant(mlir::arith::ConstantOp constant);
-void releaseWeight(LinearOp linear);
+void releaseWeight(const PlannedLayer &layer);
 
 } // namespace quantopt::lowbit
 

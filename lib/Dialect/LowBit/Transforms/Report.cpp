@@ -34,8 +34,21 @@ static json::Value toJSON(const std::optional<AwqReport> &awq) {
                       {"multiply", awq->isMultiply}};
 }
 
+StringRef describe(LayerRole role) {
+  switch (role) {
+  case LayerRole::Linear:
+    return "linear";
+  case LayerRole::Embedding:
+    return "embedding";
+  case LayerRole::Both:
+    return "linear and embedding";
+  }
+  llvm_unreachable("a role that has no word");
+}
+
 json::Value toJSON(const LayerReport &layer) {
   return json::Object{{"name", json::fixUTF8(layer.name)},
+                      {"role", describe(layer.role)},
                       {"n", layer.n},
                       {"k", layer.k},
                       {"scheme", layer.scheme},
@@ -150,6 +163,8 @@ void ModelReport::print(raw_ostream &os) const {
        << format("  %6.3f  %9.2e  %9.2e  %5.3f  %5.3f  %5.2f",
                  layer.bitsPerWeight, layer.relativeError,
                  layer.rtnRelativeError, ratio, layer.damp, layer.seconds);
+    if (layer.role != LayerRole::Linear)
+      os << "  " << describe(layer.role);
     if (layer.deadColumns)
       os << "  " << layer.deadColumns << " dead inputs";
     if (layer.awq)

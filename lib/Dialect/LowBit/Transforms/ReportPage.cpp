@@ -71,15 +71,17 @@ static void writeDrift(const ModelReport &report, raw_ostream &os) {
 
 static void writeSkipped(const ModelReport &report, raw_ostream &os) {
   if (report.skipped.empty()) {
-    os << "<p>Nothing: every product in the model is a quantized layer.</p>\n";
+    os << "<p>Nothing: every product and every table in the model is a "
+          "quantized layer.</p>\n";
     return;
   }
   NamesByText groups;
   for (const SkippedReport &skip : report.skipped)
     groups[skip.reason].push_back(skip.name);
-  os << "<p>Products that were seen and are as they were, each with the "
+  os << "<p>Products and tables that were seen and are as they were, each with "
+        "the "
         "reason.</p>\n";
-  writeGroups(groups, "product", os);
+  writeGroups(groups, "other", os);
 }
 
 /// JSON inside a script element: without "<" no text in it can end the element.

@@ -50,7 +50,7 @@ static void writeTiles(const ModelReport &report, raw_ostream &os) {
                 .str(),
             os);
   writeTile("Layers quantized", std::to_string(report.layers.size()),
-            plural(report.skipped.size(), "product") + " left alone", os);
+            plural(report.skipped.size(), "other") + " left alone", os);
   std::vector<double> errors;
   for (const LayerReport &layer : report.layers)
     errors.push_back(layer.relativeError);

@@ -52,6 +52,9 @@ std::vector<TableColumn> tableColumns(const ModelReport &report) {
        [](auto &layer) { return layer.tokens != 0; }},
       {"seconds", "seconds", "",
        [](auto &layer) { return formatv("{0:F2}", layer.seconds).str(); }},
+      {"role", "role", "text",
+       [](auto &layer) { return describe(layer.role).str(); },
+       [](auto &layer) { return layer.role != LayerRole::Linear; }},
       {"scheme", "scheme", "text",
        [](auto &layer) {
          StringRef scheme = layer.scheme;

@@ -11,6 +11,7 @@
 #include "quantopt/Dialect/LowBit/IR/LowBit.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/BuiltinOps.h"
@@ -22,15 +23,21 @@ namespace quantopt::lowbit {
 struct TableGather {
   mlir::linalg::GenericOp op;
   mlir::tensor::ExtractOp read;
-  mlir::arith::ConstantOp table;
-};
 
-/// What `read` belongs to, if that is all that its op does.
-std::optional<TableGather> matchTableGather(mlir::tensor::ExtractOp read);
+  mlir::arith::ConstantOp table() const;
+};
 
 /// gather -> lowbit.lookup of `weight`, which is of the shape of the table and
 /// dominates the op. Indices are computed and asserted about as before.
 void replaceByLookup(const TableGather &gather, mlir::Value weight);
+
+/// A float matrix whose rows are picked by numbers.
+struct Table {
+  std::string name; ///< its resource key less ".weight"; empty if it has none
+  /// All that read it, in any function; empty if they cannot be look-ups.
+  llvm::SmallVector<TableGather> gathers;
+  std::string whyNot; ///< then why
+};
 
 /// What reads the data of float constants, but for linears.
 class TableReaders {
@@ -42,16 +49,19 @@ public:
   /// The gathers that do, if there is nothing else and each reads it as [n, k].
   llvm::ArrayRef<TableGather> gathers(mlir::arith::ConstantOp constant,
                                       int64_t n, int64_t k) const;
-  /// The same, for one who replaces them: the next one gets nothing.
-  llvm::SmallVector<TableGather> take(mlir::arith::ConstantOp constant,
-                                      int64_t n, int64_t k);
+  /// The matrices that no linear reads and `entry` reads row by row, in its
+  /// order.
+  std::vector<Table> tables(mlir::func::FuncOp entry) const;
 
 private:
   struct Readers {
     mlir::Operation *first = nullptr;
     llvm::SmallVector<TableGather, 1> gathers;
-    bool others = false;
+    mlir::Operation *other = nullptr; ///< the first that is no gather
+    bool hasLinear = false;
   };
+  Table describe(mlir::tensor::ExtractOp read) const;
+
   llvm::DenseMap<mlir::Attribute, Readers> readers; // by data
 };
 

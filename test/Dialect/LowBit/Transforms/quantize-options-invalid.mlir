@@ -17,6 +17,8 @@
 // SEARCH: error: option search=long: expected 'none', 'lsq', 'grid' or 'clip'
 // RUN: not quant-opt %s --rtn-quantize="skip=a(" 2>&1 | FileCheck %s --check-prefix=SKIP
 // SKIP: error: option skip=a(: not a regular expression
+// RUN: not quant-opt %s --gptq-quantize="embeddings=yes" 2>&1 | FileCheck %s --check-prefix=EMBEDDINGS
+// EMBEDDINGS: error: option embeddings=yes: expected 'keep' or 'quantize'
 // RUN: not quant-opt %s --rtn-quantize="tied=maybe" 2>&1 | FileCheck %s --check-prefix=TIED
 // TIED: error: option tied=maybe: expected 'skip' or 'quantize'
 // RUN: not quant-opt %s --rtn-quantize="progress=loud" 2>&1 | FileCheck %s --check-prefix=PROGRESS

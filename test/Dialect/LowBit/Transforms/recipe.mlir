@@ -16,7 +16,7 @@
 // JSON: "skipped"
 // JSON: "name": "c"
 // JSON-NEXT: "reason": "left out by line 11 of the recipe"
-// WARNING: recipe.yaml:9:20: warning: no linear layer matches 'none'
+// WARNING: recipe.yaml:9:20: warning: no layer matches 'none'
 // WARNING-NOT: warning
 
 //--- recipe.yaml

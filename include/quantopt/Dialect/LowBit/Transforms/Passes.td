@@ -164,6 +164,9 @@ class QuantizePass<string arg> : Pass<arg, "::mlir::ModuleOp"> {
     Option<"tied", "tied", "std::string", /*default=*/"\"skip\"",
            "a weight that is an embedding too: skip, or quantize, for both "
            "(lowbit.lookup); where something else reads it, a float copy stays">,
+    LayerOption<"embeddings", "embeddings",
+                "a table whose rows are only looked up: keep, or quantize, which "
+                "rounds to nearest whatever the method (keep)">,
     Option<"entry", "entry", "std::string", /*default=*/"\"main\"",
            "name of the entry function">,
     Option<"calibration", "calibration", "std::string", /*default=*/"",
@@ -195,6 +198,9 @@ class QuantizePass<string arg> : Pass<arg, "::mlir::ModuleOp"> {
 def RtnQuantize : QuantizePass<"rtn-quantize"> {
   let summary = "Quantize linear layers by rounding to nearest";
   let description = [{
+    With `embeddings=quantize` it takes embedding tables too, as all quantizers do
+    (test/Dialect/LowBit/Transforms/quantize-embeddings.mlir).
+
     Needs no data, unless `importance=inputs` weights the search of scales by
     the inputs of each layer on calibration samples. A raw imported module is
     searched for linears first (`lowbit-find-linears`). Scales are rounded to

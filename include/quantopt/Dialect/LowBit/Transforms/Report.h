@@ -30,9 +30,17 @@ struct AwqReport {
   bool isMultiply = false; ///< whether that is an op that was inserted
 };
 
+/// What reads the weight of a layer.
+enum class LayerRole : uint8_t {
+  Linear,    ///< linears alone
+  Embedding, ///< look-ups of rows alone
+  Both,      ///< a linear that is tied to an embedding
+};
+
 /// One quantized layer.
 struct LayerReport {
   std::string name;
+  LayerRole role = LayerRole::Linear;
   int64_t n = 0, k = 0;
   std::string scheme;
   std::string method;       ///< that the codes come from
@@ -59,11 +67,14 @@ struct LayerReport {
   std::optional<GridHistogram> histogram; ///< for the page; not in the JSON
 };
 
+/// "linear", "embedding" or "linear and embedding".
+llvm::StringRef describe(LayerRole role);
+
 llvm::json::Value toJSON(const LayerReport &layer);
 bool fromJSON(const llvm::json::Value &value, LayerReport &layer,
               llvm::json::Path path);
 
-/// A contraction that was seen and left alone.
+/// A contraction, or a table, that was seen and left alone.
 struct SkippedReport {
   std::string name, reason;
 };
