@@ -159,10 +159,10 @@ struct Standing {
 class Calibration {
 public:
   Calibration(const ObservedModule &observed, CompiledModule &compiled,
-              const CalibrationSamples &samples, unsigned threads,
-              CalibrationClient &client)
-      : observed(observed), compiled(compiled), samples(samples),
-        client(client),
+              CompiledModule &compiledFloats, const CalibrationSamples &samples,
+              unsigned threads, CalibrationClient &client)
+      : observed(observed), compiled(compiled), compiledFloats(compiledFloats),
+        samples(samples), client(client),
         followers(client.wantsFloatStream() ? samples.count : 0),
         rendezvous(observed.groups.size(), samples.count, followers, threads),
         standing(numThreads()) {}
@@ -179,13 +179,16 @@ private:
   class Handler;
 
   bool isFloat(unsigned thread) const { return thread >= samples.count; }
+  CompiledModule &compiledOf(unsigned thread) {
+    return isFloat(thread) ? compiledFloats : compiled;
+  }
   unsigned sampleOf(unsigned thread) const { return thread % samples.count; }
   /// While a thread waits, what its sample gave the graph need not be resident.
   void releaseArguments(unsigned thread) const;
   bool serve(unsigned group, ArrayRef<unsigned> present);
 
   const ObservedModule &observed;
-  CompiledModule &compiled;
+  CompiledModule &compiled, &compiledFloats; // may be one
   const CalibrationSamples &samples;
   CalibrationClient &client;
   unsigned followers;
@@ -212,7 +215,7 @@ public:
     }
     if (!isObserved || calibration.isFloat(thread) ||
         calibration.client.keepsWeights())
-      return calibration.compiled.ownWeights().run(call);
+      return calibration.compiledOf(thread).ownWeights().run(call);
     calibration.client.multiply(call.id, call.x, call.y);
     return "";
   }
@@ -229,9 +232,9 @@ void Calibration::runSample(unsigned thread) {
   Handler handler(*this, thread);
   rendezvous.participate(thread, [&] {
     SmallVector<HostArray> results;
-    if (failed(compiled.run(
-            inputsOf(samples, sampleOf(thread), compiled.inputTypes()), results,
-            &handler)))
+    CompiledModule &own = compiledOf(thread);
+    if (failed(own.run(inputsOf(samples, sampleOf(thread), own.inputTypes()),
+                       results, &handler)))
       ranAll = false;
   });
 }
@@ -308,22 +311,45 @@ bool Calibration::serve(unsigned group, ArrayRef<unsigned> present) {
   return succeeded(client.observe(observed.groups[group], brought));
 }
 
+/// Lets `compiled` multiply with the weights of `linears`, as calls number
+/// them.
+static LogicalResult addOwnWeights(CompiledModule &compiled,
+                                   ArrayRef<lowbit::LinearOp> linears) {
+  for (auto [i, linear] : llvm::enumerate(linears))
+    if (failed(compiled.addOwnWeight(i, linear)))
+      return failure();
+  return success();
+}
+
 LogicalResult calibrate(ModuleOp module, StringRef entry,
                         ArrayRef<lowbit::LinearOp> linears,
                         const CalibrationSamples &samples, unsigned threads,
-                        CalibrationClient &client) {
+                        CalibrationClient &client,
+                        const std::optional<FloatModel> &floats) {
   bool paired = client.wantsFloatStream();
   ObservedModule observed = observeLinears(module, entry, linears, paired);
   FailureOr<std::unique_ptr<CompiledModule>> compiled =
       CompiledModule::compile(*observed.module, entry);
   if (failed(compiled))
     return failure();
-  if (paired || client.keepsWeights())
-    for (auto [i, linear] : llvm::enumerate(linears))
-      if (failed((*compiled)->addOwnWeight(i, linear)))
-        return failure();
+  if (((paired && !floats) || client.keepsWeights()) &&
+      failed(addOwnWeights(**compiled, linears)))
+    return failure();
+  // The copy is alive as long as what is compiled of it.
+  ObservedModule observedFloats;
+  std::unique_ptr<CompiledModule> compiledFloats;
+  if (paired && floats) {
+    observedFloats =
+        observeLinears(floats->module, entry, floats->linears, paired);
+    auto result = CompiledModule::compile(*observedFloats.module, entry);
+    if (failed(result) || failed(addOwnWeights(**result, floats->linears)))
+      return failure();
+    compiledFloats = std::move(*result);
+  }
 
-  Calibration calibration(observed, **compiled, samples, threads, client);
+  Calibration calibration(observed, **compiled,
+                          compiledFloats ? *compiledFloats : **compiled,
+                          samples, threads, client);
   // What the samples report is said once, not by each; and once the run is
   // stopped the client has said why, and all that they report follows from it.
   llvm::StringSet<> said;

@@ -171,6 +171,24 @@ def test_every_method_rounds_a_table_to_nearest(method, options, fallback, tmp_p
     assert table_row["relative_error"] == pytest.approx(error, rel=1e-4)
 
 
+def test_drift_counts_from_the_rows_of_the_float_table(tmp_path):
+    source = float_module(tmp_path, tied=False)
+    samples = np.stack([indices(seed=seed) for seed in range(4)])
+    np.save(tmp_path / "ids.npy", samples)
+    report, output = tmp_path / "report.json", tmp_path / "quantized.mlir"
+    (tmp_path / "recipe.yaml").write_text("layers: [{match: table, bits: 2}]")
+    options = f"embeddings=quantize bits=8 drift calibration={tmp_path / 'ids.npy'} report={report} progress=none"
+    run("quant-opt", source, f"--gptq-quantize={options} recipe={tmp_path / 'recipe.yaml'}", "-o", output)
+    weights = read_weights(output.read_text())
+    y = table()[samples] @ table(seed=1).T
+    drifted = weights["table"].dequantized()[samples] @ weights["head"].dequantized().T
+    expected = np.square(drifted - y).sum() / np.square(y).sum()
+    assert expected > 0.01
+    table_row, head = json.loads(report.read_text())["layers"]
+    assert table_row["output_drift"] is None
+    assert head["output_drift"] == pytest.approx(expected, rel=1e-3)
+
+
 @pytest.mark.parametrize("dtype", ["f16", "bf16"])
 def test_rows_are_rounded_once(dtype, tmp_path):
     path, matrices = quantize(tmp_path, SCHEMES[0], dtype)

@@ -61,6 +61,13 @@ public:
   virtual void multiply(unsigned linear, MatrixRef x, MutableMatrixRef y);
 };
 
+/// What the float stream runs where that is not the module itself: the same
+/// with other constants, and in it the linears, in their order.
+struct FloatModel {
+  mlir::ModuleOp module;
+  llvm::ArrayRef<lowbit::LinearOp> linears;
+};
+
 /// Runs function `entry` of `module` once on each sample, all samples in step:
 /// at every one of `linears` each waits until all have come, `client` observes
 /// their inputs, and they go on with what it multiplies. So each linear sees
@@ -70,10 +77,14 @@ public:
 /// `module` is not changed. What does not lead to one of `linears` is not run.
 /// At most `threads` samples compute at a time; the result does not depend on
 /// it. Failures are diagnostics.
-mlir::LogicalResult calibrate(mlir::ModuleOp module, llvm::StringRef entry,
-                              llvm::ArrayRef<lowbit::LinearOp> linears,
-                              const CalibrationSamples &samples,
-                              unsigned threads, CalibrationClient &client);
+///
+/// The float stream, if the client wants it, runs `floats`, if it is given.
+mlir::LogicalResult
+calibrate(mlir::ModuleOp module, llvm::StringRef entry,
+          llvm::ArrayRef<lowbit::LinearOp> linears,
+          const CalibrationSamples &samples, unsigned threads,
+          CalibrationClient &client,
+          const std::optional<FloatModel> &floats = std::nullopt);
 
 } // namespace quantopt
 

@@ -13,6 +13,8 @@
 
 #include "quantopt/Dialect/LowBit/IR/BlobData.h"
 
+#include "mlir/IR/IRMapping.h"
+
 #include <thread>
 
 using namespace mlir;
@@ -55,12 +57,39 @@ unsigned numThreads(const QuantizeOptions &options) {
                          : std::max(1u, std::thread::hardware_concurrency());
 }
 
+namespace {
+/// The module with its tables in floats, for a stream that wants it so.
+class FloatTables {
+public:
+  FloatTables(ModuleOp module, QuantizationRun &run) {
+    SmallVector<LinearOp> own = linearsOf(run.plan());
+    if (own.size() == run.plan().layers.size() ||
+        !QuantizeClient(run).wantsFloatStream())
+      return;
+    IRMapping mapping;
+    copy = cast<ModuleOp>(module->clone(mapping));
+    for (LinearOp linear : own)
+      linears.push_back(cast<LinearOp>(mapping.lookup(linear.getOperation())));
+  }
+
+  /// Nothing if the module has no tables to quantize.
+  std::optional<FloatModel> get() {
+    return copy ? std::optional<FloatModel>({*copy, linears}) : std::nullopt;
+  }
+
+private:
+  OwningOpRef<ModuleOp> copy;
+  SmallVector<LinearOp> linears;
+};
+} // namespace
+
 static LogicalResult quantizeOn(const CalibrationSamples &samples,
-                                QuantizationRun &run, ModuleOp module) {
+                                QuantizationRun &run, ModuleOp module,
+                                FloatTables &floats) {
   run.report().samples = samples.count;
   QuantizeClient client(run);
   return calibrate(module, run.options().entry, linearsOf(run.plan()), samples,
-                   numThreads(run.options()), client);
+                   numThreads(run.options()), client, floats.get());
 }
 
 static Fingerprint fingerprintOf(ModuleOp module, const QuantizePlan &plan,
@@ -168,10 +197,11 @@ LogicalResult quantizeModule(ModuleOp module, StringRef method,
   }
   if (!options.checkpoint.empty() && failed(resume(run, module, data)))
     return failure();
+  FloatTables floats(module, run);
   if (failed(quantizeTables(run)))
     return failure();
   if (samples && (options.drift || !run.isFinished()) &&
-      failed(quantizeOn(*samples, run, module)))
+      failed(quantizeOn(*samples, run, module, floats)))
     return failure();
   // Without data that is every layer; with it, those that stand behind a
   // branch that no sample took.
