@@ -153,7 +153,7 @@ def test_a_table_alone_has_the_values_of_a_linear(scheme, tmp_path):
 def test_every_method_rounds_a_table_to_nearest(method, options, fallback, tmp_path):
     source = float_module(tmp_path, tied=False)
     np.save(tmp_path / "ids.npy", np.stack([indices(seed=seed) for seed in range(4)]))
-    report, output = tmp_path / "report.json", tmp_path / "quantized.mlir"
+    report, output = tmp_path / "report.json", tmp_path / "by_method.mlir"
     run(
         "quant-opt",
         source,

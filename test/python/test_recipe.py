@@ -176,9 +176,18 @@ def test_tables_go_by_their_names(embedding, options, recipe, expected):
     assert {entry["name"] for entry in skipped} == {"tokens", "head"} - set(expected)
 
 
-def test_a_table_alone_needs_no_data(embedding):
-    options = "embeddings=quantize only=tokens drift progress=none"
-    assert list(read_weights(run("quant-opt", embedding, f"--gptq-quantize={options}"))) == ["tokens"]
+@pytest.mark.parametrize(
+    "name,options",
+    [
+        ("gptq-quantize", "drift"),
+        ("gptq-quantize", "asymmetric=on"),
+        ("rtn-quantize", "importance=outputs"),
+        ("awq-quantize", ""),
+    ],
+)
+def test_a_table_alone_needs_no_data(embedding, name, options):
+    options = f"embeddings=quantize only=tokens progress=none {options}"
+    assert list(read_weights(run("quant-opt", embedding, f"--{name}={options}"))) == ["tokens"]
 
 
 def test_a_table_that_is_not_finite_is_refused(embedding, tmp_path):
