@@ -57,7 +57,8 @@ private:
   static double cost(const QuantizePlan &plan) {
     double total = 0;
     for (const PlannedLayer &layer : plan.layers)
-      total += static_cast<double>(layer.n) * layer.k;
+      if (layer.linear)
+        total += static_cast<double>(layer.n) * layer.k;
     return total;
   }
   bool mayScale(unsigned layer) const {

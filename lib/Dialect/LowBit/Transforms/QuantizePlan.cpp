@@ -97,7 +97,8 @@ public:
                                     : table.name);
     // Tables of an earlier run.
     entry.walk([&](WeightOp weight) {
-      if (llvm::all_of(weight->getUsers(), llvm::IsaPred<LookupOp>))
+      if (!weight->use_empty() &&
+          llvm::all_of(weight->getUsers(), llvm::IsaPred<LookupOp>))
         plan.skipped.push_back({weight.getLayer().str(), "already quantized"});
     });
   }

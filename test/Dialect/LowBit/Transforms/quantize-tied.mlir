@@ -1,4 +1,5 @@
-// RUN: quant-opt %s --rtn-quantize="tied=quantize group-size=4 progress=none" > %t.mlir
+// RUN: quant-opt %s --rtn-quantize="tied=quantize group-size=4 progress=none report=%t.tied.json" > %t.mlir
+// RUN: FileCheck %s --check-prefix=ROLES < %t.tied.json
 // RUN: FileCheck %s < %t.mlir
 // RUN: quant-opt %t.mlir --lowbit-pack=target=cpu | FileCheck %s --check-prefix=PACKED
 // RUN: quant-opt %s --rtn-quantize="progress=none report=%t.json" | FileCheck %s --check-prefix=SKIP
@@ -27,6 +28,11 @@
 // PACKED: lowbit.weight "table" [[PLANES:{.+}]] : {{.+}} #lowbit.layout<cpu>>
 // PACKED: lowbit.lookup {{.+}} #lowbit.layout<cpu>>
 // PACKED: lowbit.weight "table" [[PLANES]] : {{.+}} #lowbit.layout<cpu>>
+
+// ROLES: "name": "table",
+// ROLES: "role": "linear and embedding",
+// ROLES: "name": "own",
+// ROLES: "role": "linear",
 
 // SKIP-NOT: lowbit.lookup
 // SKIP: tensor.extract
