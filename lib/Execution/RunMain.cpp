@@ -125,9 +125,10 @@ struct Options {
                             cl::value_desc("file"), cl::cat(category)};
   cl::opt<bool> time{"time", cl::desc("print times and memory"),
                      cl::cat(category)};
-  cl::opt<unsigned> repeat{"repeat", cl::init(1),
-                           cl::desc("run so often; times are of the fastest"),
-                           cl::cat(category)};
+  cl::opt<unsigned> repeat{
+      "repeat", cl::init(1),
+      cl::desc("run or generate so often; times are of the fastest"),
+      cl::cat(category)};
   cl::opt<int> threads{"threads", cl::init(0),
                        cl::desc("threads (0: as OMP_NUM_THREADS says)"),
                        cl::cat(category)};

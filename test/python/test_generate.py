@@ -101,6 +101,15 @@ def test_greedy_tokens_are_those_of_transformers(imported, tmp_path):
     assert tokens == [imported.expected(prompt, 14) for prompt in PROMPTS]
 
 
+def test_repeats_are_written_once(llama, tmp_path):
+    report = tmp_path / "report.json"
+    done = run(llama.path, "--generate=5,9,3", "--max-tokens=4", "--repeat=3", f"--json={report}")
+    tokens = llama.expected([5, 9, 3], 4)
+    assert [int(line) for line in done.stdout.split()] == tokens
+    figures = json.loads(report.read_text())
+    assert figures["sequences"][0]["tokens"] == tokens and figures["new_tokens"] == 4
+
+
 def test_a_batch_is_as_each_alone(llama, tmp_path):
     options = ("--max-tokens=9", "--temperature=1.5", "--top-k=20", "--top-p=0.95")
     report = tmp_path / "report.json"
