@@ -47,6 +47,11 @@ FailureOr<LinearSet> execution::prepareKernels(Compilation &compilation) {
   });
   LinearSet prepared;
   for (lowbit::LinearOp linear : linears) {
+    if (linear.isRouted()) {
+      // Experts are packed together with their call; nothing is fused there.
+      prepared.insert(linear);
+      continue;
+    }
     auto weight = linear.getWeight().getDefiningOp<lowbit::WeightOp>();
     if (failed(lowbit::convertLayout(weight, Layout::Cpu)))
       return failure();

@@ -258,7 +258,7 @@ static void addTimes(const Options &options, llvm::json::Object &report,
   report["peak_rss_mib"] = peak;
   report["threads"] = omp_get_max_threads();
   if (options.time)
-    llvm::outs() << llvm::format("compile %.2f s, run %.3f s, %.3f CPU-s, peak "
+    llvm::outs() << llvm::format("compile %.2f s, run %.6f s, %.6f CPU-s, peak "
                                  "%.0f MiB, %d threads\n",
                                  compile, wall, cpu, peak,
                                  omp_get_max_threads());

@@ -120,7 +120,7 @@ mlir::LogicalResult prepareModule(Compilation &compilation,
 using LinearSet = llvm::SmallPtrSet<mlir::Operation *, 16>;
 
 /// Finds the linears that have generated kernels, packs their weights and makes
-/// matrices of what they read and write.
+/// matrices of what they read and write. Experts stay as they are.
 mlir::FailureOr<LinearSet> prepareKernels(Compilation &compilation);
 
 /// These linears -> calls of kernels, which take along elementwise ops behind

@@ -10,7 +10,8 @@ import subprocess
 import numpy as np
 import pytest
 
-from oracle import REPOSITORY, dense, execute, run, run_module
+from oracle import REPOSITORY, execute, run, run_module
+from test_expert_kernels import arrays, chain
 
 pytestmark = [
     pytest.mark.quant_opt,
@@ -132,39 +133,29 @@ def test_a_failed_check_is_a_code(example):
     charlm.charlm_close(model)
 
 
-def test_experts_that_are_packed(tmp_path):
-    """Routed linears have no kernel of their own here: they read the packed planes."""
-    text = "func.func @main(%x: tensor<3x40xf32>, %r: tensor<3xi64>) -> tensor<3x5xf32> {\n"
-    text += "  %y0 = arith.constant dense<0.0> : tensor<3x5xf32>\n"
-    rng = np.random.default_rng(0)
-    for expert in range(2):
-        w = dense(rng.standard_normal((5, 40)).astype(np.float32))
-        text += f"""  %w{expert} = arith.constant {w}
-  %y{expert + 1} = lowbit.linear %x, %w{expert} routed(%r, %y{expert})
-      {{expert = {expert} : i64, name = "up.{expert}"}}
-      : (tensor<3x40xf32>, tensor<5x40xf32>, tensor<3xi64>, tensor<3x5xf32>) -> tensor<3x5xf32>
-"""
-    text += "  return %y2 : tensor<3x5xf32>\n}\n"
-    (tmp_path / "float.mlir").write_text(text)
-    packed = tmp_path / "packed.mlirbc"
-    passes = ["--rtn-quantize=progress=none", "--lowbit-pack=target=cpu"]
-    run("quant-opt", tmp_path / "float.mlir", *passes, "-o", packed)
-    run("quant-translate", "--to-object", packed, "-o", tmp_path / "experts")
+@pytest.mark.parametrize("passes", [[], ["--lowbit-pack=target=cpu"]], ids=["plain", "packed"])
+@pytest.mark.parametrize("compute", ["f32", "i8"])
+def test_experts(tmp_path, compute, passes):
+    """The same kernels as those of quant-run."""
+    (tmp_path / "float.mlir").write_text(chain(range(4), 9, 21, 70))
+    model = tmp_path / "model.mlirbc"
+    run("quant-opt", tmp_path / "float.mlir", "--rtn-quantize=progress=none", *passes, "-o", model)
+    run("quant-translate", "--to-object", model, f"--compute={compute}", "-o", tmp_path / "experts")
     library = tmp_path / "libexperts.so"
     command = ["cc", "-shared", tmp_path / "experts.o", "-o", library, *LINK]
     subprocess.run(command, check=True)
     experts = ctypes.CDLL(str(library))
     experts.experts_open.restype = ctypes.c_void_p
-    model = ctypes.c_void_p(
+    handle = ctypes.c_void_p(
         experts.experts_open(str(tmp_path / "experts.weights").encode(), ctypes.create_string_buffer(256))
     )
-    x, routing = rng.standard_normal((3, 40)).astype(np.float32), np.array([1, 0, 1])
-    y = np.empty((3, 5), np.float32)
-    buffers = [array.ctypes.data_as(ctypes.c_void_p) for array in (x, routing, y)]
-    assert experts.experts_main(model, *buffers) == 0
-    experts.experts_close(model)
-    [expected] = run_module(packed, [x, routing], tmp_path)
-    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
+    inputs = arrays(9, 21, 70, [0, 1, 3, 5])
+    y = np.empty((9, 21), np.float32)
+    buffers = [array.ctypes.data_as(ctypes.c_void_p) for array in (*inputs, y)]
+    assert experts.experts_main(handle, *buffers) == 0
+    experts.experts_close(handle)
+    [expected] = run_module(model, inputs, tmp_path, [f"--compute={compute}"])
+    assert np.array_equal(y, expected)
 
 
 DYNAMIC = """

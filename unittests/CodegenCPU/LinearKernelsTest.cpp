@@ -85,48 +85,100 @@ static double roundingOf(FloatKind kind) {
                                                  : -11);
 }
 
-static void check(const LinearProblem &problem, int64_t m) {
-  ASSERT_EQ(verify(problem), "");
-  CompiledLinear compiled(problem);
-  std::mt19937 random(m + problem.k);
-  std::normal_distribution<float> normal;
+/// A row of x and of y.
+static void checkRow(const LinearProblem &problem, const Weight &weight,
+                     const float *x, const char *y) {
+  const Scheme &scheme = weight.matrix.scheme;
   int64_t k = problem.k;
-  std::vector<float> x(m * k);
-  for (float &value : x)
-    value = roundTo(problem.x, normal(random));
-  auto put = [](FloatKind kind, char *data, int64_t at, float value) {
-    uint32_t bits = encodeFloat(kind, value);
-    std::memcpy(data + at * bitWidth(kind) / 8, &bits, bitWidth(kind) / 8);
-  };
-  std::vector<std::unique_ptr<GuardedBuffer>> owned;
-  std::vector<void *> buffers;
-  auto allocate = [&](size_t bytes) {
+  for (int64_t column = 0; column < weight.matrix.n; ++column) {
+    double sum = 0, absSum = 0, square = 0;
+    for (int64_t i = 0; i < k; ++i) {
+      double w = weight.values[column * k + i], v = x[i];
+      sum += w * v;
+      absSum += std::abs(w * v);
+      square += w * w;
+    }
+    // Codes far from the middle weigh more before their offset is taken away.
+    double perProduct = (k + 16) * roundingOf(FloatKind::F32) *
+                        (scheme.zero == ZeroKind::Symmetric ? 2 : 8);
+    double bound = 0;
+    if (problem.products.compute == Compute::BF16)
+      perProduct += 3 * roundingOf(FloatKind::BF16);
+    if (problem.products.compute == Compute::I8) {
+      // x is off by up to half a step of max |x| / 127, at random.
+      bound += 5 * std::sqrt(square) * 4.5 / 254;
+      if (scheme.table != CodeTable::Linear)
+        perProduct += 0.02;
+    }
+    bound += absSum * perProduct + std::abs(sum) * roundingOf(problem.y);
+    uint32_t bits = 0;
+    size_t width = bitWidth(problem.y) / 8;
+    std::memcpy(&bits, y + column * width, width);
+    double value = decodeFloat(problem.y, bits);
+    ASSERT_TRUE(std::abs(value - sum) <= bound)
+        << llvm::formatv("y[{0}] is {1} instead of {2} +- {3}", column, value,
+                         sum, bound)
+               .str();
+  }
+}
+
+static void put(FloatKind kind, char *data, int64_t at, float value) {
+  uint32_t bits = encodeFloat(kind, value);
+  std::memcpy(data + at * bitWidth(kind) / 8, &bits, bitWidth(kind) / 8);
+}
+
+namespace {
+/// What a function is called with, each buffer between pages that nobody may
+/// touch: random x and a workspace of NaN, then what is added.
+struct Arguments {
+  Arguments(const LinearProblem &problem, int64_t m)
+      : random(m + problem.k), x(m * problem.k) {
+    std::normal_distribution<float> normal;
+    char *input = add(x.size() * bitWidth(problem.x) / 8);
+    for (size_t i = 0; i < x.size(); ++i) {
+      x[i] = roundTo(problem.x, normal(random));
+      put(problem.x, input, i, x[i]);
+    }
+    size_t workspace = m * workspaceRowBytes(problem);
+    std::memset(add(workspace), 0xff, workspace);
+  }
+
+  char *add(size_t bytes) {
     owned.push_back(std::make_unique<GuardedBuffer>(bytes));
     buffers.push_back(owned.back()->data());
     return owned.back()->data();
-  };
-  char *input = allocate(m * k * bitWidth(problem.x) / 8);
-  for (int64_t i = 0; i < m * k; ++i)
-    put(problem.x, input, i, x[i]);
-  size_t workspace = m * workspaceRowBytes(problem);
-  std::memset(allocate(workspace), 0xff, workspace); // NaN
+  }
+
+  std::mt19937 random;
+  std::vector<float> x;
+  std::vector<void *> buffers;
+
+private:
+  std::vector<std::unique_ptr<GuardedBuffer>> owned;
+};
+} // namespace
+
+static void check(const LinearProblem &problem, int64_t m) {
+  ASSERT_EQ(verify(problem), "");
+  CompiledLinear compiled(problem);
+  Arguments arguments(problem, m);
   std::vector<Weight> weights;
   std::vector<char *> outputs;
   for (const LinearWeight &weight : problem.weights) {
-    weights.push_back(makeWeight(weight, k, random));
+    weights.push_back(makeWeight(weight, problem.k, arguments.random));
     for (const auto *plane :
          {&weights.back().packed.codes, &weights.back().packed.scales,
           &weights.back().packed.offsets})
       if (plane != &weights.back().packed.offsets || !plane->empty())
-        std::memcpy(allocate(plane->size()), plane->data(), plane->size());
-    outputs.push_back(allocate(m * weight.n * bitWidth(problem.y) / 8));
+        std::memcpy(arguments.add(plane->size()), plane->data(), plane->size());
+    outputs.push_back(arguments.add(m * weight.n * bitWidth(problem.y) / 8));
   }
   std::vector<std::vector<char>> first;
   for (int threads : {1, 2, 3, 4}) {
     omp_set_num_threads(threads);
     for (auto [output, weight] : llvm::zip_equal(outputs, problem.weights))
       std::memset(output, 0xff, m * weight.n * bitWidth(problem.y) / 8);
-    compiled.run(buffers, m);
+    compiled.run(arguments.buffers, m);
     for (auto [index, weight] : llvm::enumerate(problem.weights)) {
       size_t bytes = m * weight.n * bitWidth(problem.y) / 8;
       if (threads == 1)
@@ -137,41 +189,11 @@ static void check(const LinearProblem &problem, int64_t m) {
     }
   }
   for (auto [index, weight] : llvm::enumerate(weights)) {
-    int64_t n = weight.matrix.n;
-    const Scheme &scheme = weight.matrix.scheme;
+    SCOPED_TRACE(llvm::formatv("weight {0}", index).str());
+    size_t rowBytes = weight.matrix.n * bitWidth(problem.y) / 8;
     for (int64_t row = 0; row < m; ++row)
-      for (int64_t column = 0; column < n; ++column) {
-        double sum = 0, absSum = 0, square = 0;
-        for (int64_t i = 0; i < k; ++i) {
-          double w = weight.values[column * k + i], v = x[row * k + i];
-          sum += w * v;
-          absSum += std::abs(w * v);
-          square += w * w;
-        }
-        // Codes far from the middle weigh more before their offset is taken
-        // away.
-        double perProduct = (k + 16) * roundingOf(FloatKind::F32) *
-                            (scheme.zero == ZeroKind::Symmetric ? 2 : 8);
-        double bound = 0;
-        if (problem.products.compute == Compute::BF16)
-          perProduct += 3 * roundingOf(FloatKind::BF16);
-        if (problem.products.compute == Compute::I8) {
-          // x is off by up to half a step of max |x| / 127, at random.
-          bound += 5 * std::sqrt(square) * 4.5 / 254;
-          if (scheme.table != CodeTable::Linear)
-            perProduct += 0.02;
-        }
-        bound += absSum * perProduct + std::abs(sum) * roundingOf(problem.y);
-        uint32_t bits = 0;
-        size_t width = bitWidth(problem.y) / 8;
-        std::memcpy(&bits, outputs[index] + (row * n + column) * width, width);
-        double y = decodeFloat(problem.y, bits);
-        ASSERT_TRUE(std::abs(y - sum) <= bound)
-            << llvm::formatv("weight {0}: y[{1}][{2}] is {3} instead of {4} "
-                             "+- {5}",
-                             index, row, column, y, sum, bound)
-                   .str();
-      }
+      checkRow(problem, weight, arguments.x.data() + row * problem.k,
+               outputs[index] + row * rowBytes);
   }
 }
 
@@ -213,6 +235,14 @@ TEST(CpuLinear, Rows) {
     for (int64_t m : {1, 2, 3, 4, 5, 8, 13, 16, 31, 70}) {
       SCOPED_TRACE(llvm::formatv("{0} m={1}", computeName(compute), m).str());
       check(problemOf(m, 80, 160, compute), m);
+    }
+}
+
+TEST(CpuLinear, RowsInBlocks) {
+  for (Compute compute : computesOf(hostTarget()))
+    for (int64_t rows : {int64_t(100), ShapedType::kDynamic}) {
+      SCOPED_TRACE(computeName(compute).str());
+      check(problemOf(rows, 20 * 16 + 5, 4096, compute), 100);
     }
 }
 
@@ -451,6 +481,131 @@ TEST(CpuLinear, RefusesEpiloguesOfDifferentSizes) {
   problem.epilogues.push_back(makeEpilogue(&context));
   EXPECT_EQ(verify(problem), "");
   problem.weights[2].n = 32;
+  EXPECT_NE(verify(problem), "");
+}
+
+/// Rows of x that go to experts by `routing`; those of others stay as they are.
+static void checkExperts(const LinearProblem &problem,
+                         const CompiledLinear &compiled,
+                         ArrayRef<int64_t> routing) {
+  ASSERT_EQ(verify(problem), "");
+  const LinearWeight &kind = problem.weights[0];
+  int64_t m = routing.size(), k = problem.k;
+  size_t rowBytes = kind.n * bitWidth(problem.y) / 8;
+  Arguments arguments(problem, m);
+  llvm::copy(routing, reinterpret_cast<int64_t *>(arguments.add(m * 8)));
+  std::vector<Weight> experts;
+  for (int64_t i = 0; i < problem.experts.count; ++i)
+    experts.push_back(makeWeight(kind, k, arguments.random));
+  for (auto plane : {&PackedStorage::codes, &PackedStorage::scales,
+                     &PackedStorage::offsets}) {
+    size_t bytes = (experts[0].packed.*plane).size();
+    if (bytes == 0)
+      continue;
+    char *joined = arguments.add(bytes * experts.size());
+    for (const Weight &expert : experts) {
+      std::memcpy(joined, (expert.packed.*plane).data(), bytes);
+      joined += bytes;
+    }
+  }
+  char *y = arguments.add(m * rowBytes);
+  std::vector<char> first, untouched(rowBytes, 0x55);
+  for (int threads : {1, 2, 3, 4}) {
+    omp_set_num_threads(threads);
+    std::memset(y, 0x55, m * rowBytes);
+    compiled.run(arguments.buffers, m);
+    if (threads == 1)
+      first.assign(y, y + m * rowBytes);
+    ASSERT_TRUE(std::equal(first.begin(), first.end(), y))
+        << threads << " threads, another result";
+  }
+  for (int64_t row = 0; row < m; ++row) {
+    SCOPED_TRACE(llvm::formatv("row {0}", row).str());
+    int64_t expert = routing[row] - problem.experts.first;
+    const char *found = y + row * rowBytes;
+    if (expert < 0 || expert >= problem.experts.count)
+      ASSERT_TRUE(std::equal(untouched.begin(), untouched.end(), found));
+    else
+      checkRow(problem, experts[expert], arguments.x.data() + row * k, found);
+  }
+}
+
+/// `m` numbers, of which some are of no expert in [2, 6).
+static std::vector<int64_t> makeRouting(int64_t m) {
+  std::mt19937 random(m);
+  std::vector<int64_t> routing;
+  for (int64_t row = 0; row < m; ++row)
+    routing.push_back(int64_t(random() % 7) + (random() % 3 == 0));
+  return routing;
+}
+
+static LinearProblem expertsOf(int64_t m, int64_t n, int64_t k,
+                               Compute compute) {
+  LinearProblem problem = problemOf(m, n, k, compute);
+  problem.experts = {2, 4};
+  return problem;
+}
+
+TEST(CpuExperts, Rows) {
+  for (Target target : targets())
+    for (Compute compute : computesOf(target)) {
+      LinearProblem problem = expertsOf(ShapedType::kDynamic, 37, 77, compute);
+      problem.target = target;
+      CompiledLinear compiled(problem);
+      for (int64_t m : {0, 1, 2, 9, 40, 130}) {
+        SCOPED_TRACE(llvm::formatv("{0} {1} m={2}", isaName(target.isa),
+                                   computeName(compute), m)
+                         .str());
+        checkExperts(problem, compiled, makeRouting(m));
+      }
+    }
+}
+
+TEST(CpuExperts, OneGetsAllOrNoneGetsAny) {
+  for (Compute compute : computesOf(hostTarget())) {
+    LinearProblem problem = expertsOf(23, 80, 64, compute);
+    CompiledLinear compiled(problem);
+    for (int64_t expert : {-1, 2, 5, 6})
+      checkExperts(problem, compiled, std::vector<int64_t>(23, expert));
+  }
+}
+
+TEST(CpuExperts, Schemes) {
+  for (Compute compute : computesOf(hostTarget()))
+    for (ZeroKind zero :
+         {ZeroKind::Symmetric, ZeroKind::Integer, ZeroKind::Minimum})
+      for (auto [bits, group, table] : {std::tuple(3u, 16, CodeTable::Linear),
+                                        {4u, 128, CodeTable::Linear},
+                                        {4u, 64, CodeTable::NF4}}) {
+        if (table != CodeTable::Linear && zero != ZeroKind::Symmetric)
+          continue;
+        SCOPED_TRACE(llvm::formatv("{0} {1} bits, groups of {2}, zero {3}",
+                                   computeName(compute), bits, group, int(zero))
+                         .str());
+        LinearProblem problem = expertsOf(21, 33, 300, compute);
+        Scheme &scheme = problem.weights[0].scheme;
+        scheme.bits = bits;
+        scheme.groupSize = group;
+        scheme.table = table;
+        scheme.zero = zero;
+        checkExperts(problem, CompiledLinear(problem), makeRouting(21));
+      }
+}
+
+TEST(CpuExperts, Types) {
+  for (FloatKind x : {FloatKind::F16, FloatKind::BF16})
+    for (FloatKind y : {FloatKind::F16, FloatKind::BF16}) {
+      LinearProblem problem = expertsOf(11, 35, 90, Compute::F32);
+      problem.x = x;
+      problem.y = y;
+      checkExperts(problem, CompiledLinear(problem), makeRouting(11));
+    }
+}
+
+TEST(CpuExperts, AreMultipliedAlone) {
+  LinearProblem problem = expertsOf(1, 16, 64, Compute::F32);
+  EXPECT_EQ(verify(problem), "");
+  problem.weights.push_back(problem.weights[0]);
   EXPECT_NE(verify(problem), "");
 }
 

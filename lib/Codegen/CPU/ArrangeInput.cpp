@@ -140,7 +140,9 @@ void Arrange::segment(Value x, Value out, Value index, int64_t columns,
     copy(from, out, index, rest, padded);
 }
 
-func::FuncOp cpu::emitArrange(ModuleOp module, const LinearProblem &problem) {
+/// The function that fills a row of the workspace: (row of x, row of the
+/// workspace).
+static func::FuncOp emitArrange(ModuleOp module, const LinearProblem &problem) {
   Segments segments(problem, problem.weights[0].scheme);
   std::string name =
       ("lowbit_arrange_" + isaName(problem.target.isa) + "_" +
@@ -169,4 +171,28 @@ func::FuncOp cpu::emitArrange(ModuleOp module, const LinearProblem &problem) {
   }
   func::ReturnOp::create(b);
   return function;
+}
+
+/// Words of x below which one thread arranges them: a fork takes longer.
+static constexpr int64_t kSerialInput = 1 << 13;
+
+void cpu::arrangeRows(KernelBuilder &b, ModuleOp module,
+                      const LinearProblem &problem, Value x, Value workspace,
+                      Value rows, function_ref<Value(Value)> source) {
+  func::FuncOp callee = emitArrange(module, problem);
+  int64_t xBytes = problem.k * bitWidth(problem.x) / 8;
+  int64_t rowBytes = inputRowBytes(problem);
+  auto arrange = [&](Value row) {
+    Value from = b.advance(x, b.mul(source(row), xBytes));
+    Value to = b.advance(workspace, b.mul(row, rowBytes));
+    func::CallOp::create(b, callee, ValueRange{from, to});
+  };
+  if (!ShapedType::isDynamic(problem.m) &&
+      problem.m * problem.k <= kSerialInput)
+    b.loop(rows, 1, {}, [&](Value row, ValueRange) {
+      arrange(row);
+      return Values();
+    });
+  else
+    b.parallel(rows, arrange);
 }

@@ -7,6 +7,8 @@
 
 #include "KernelBuilder.h"
 
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+
 using namespace mlir;
 using namespace quantopt;
 using namespace quantopt::cpu;
@@ -73,6 +75,9 @@ Value KernelBuilder::add(Value a, Value b) {
 Value KernelBuilder::mul(Value a, Value b) {
   return arith::MulIOp::create(*this, a, b);
 }
+Value KernelBuilder::sub(Value a, Value b) {
+  return arith::SubIOp::create(*this, a, b);
+}
 static Value constantLike(KernelBuilder &b, Value value, int64_t number) {
   if (auto type = dyn_cast<VectorType>(value.getType()))
     return b.splatInt(type, number);
@@ -81,12 +86,18 @@ static Value constantLike(KernelBuilder &b, Value value, int64_t number) {
 Value KernelBuilder::mul(Value a, int64_t b) {
   return b == 1 ? a : mul(a, constantLike(*this, a, b));
 }
+Value KernelBuilder::div(Value a, Value b) {
+  return arith::DivUIOp::create(*this, a, b);
+}
 Value KernelBuilder::div(Value a, int64_t b) {
   return b == 1 ? a
                 : arith::DivUIOp::create(*this, a, constantLike(*this, a, b));
 }
 Value KernelBuilder::min(Value a, Value b) {
   return arith::MinSIOp::create(*this, a, b);
+}
+Value KernelBuilder::max(Value a, Value b) {
+  return arith::MaxSIOp::create(*this, a, b);
 }
 Value KernelBuilder::shiftRight(Value a, int64_t bits) {
   return bits == 0
@@ -128,6 +139,18 @@ Value KernelBuilder::bitcast(Type type, Value value) {
              : LLVM::BitcastOp::create(*this, type, value).getResult();
 }
 
+Value KernelBuilder::pointerTo(Value buffer) {
+  Value index = memref::ExtractAlignedPointerAsIndexOp::create(*this, buffer);
+  Value number = arith::IndexCastOp::create(*this, getI64Type(), index);
+  return LLVM::IntToPtrOp::create(*this, pointerType(), number);
+}
+Value KernelBuilder::sizeOf(Value buffer, int64_t dimension) {
+  int64_t size = cast<MemRefType>(buffer.getType()).getDimSize(dimension);
+  if (!ShapedType::isDynamic(size))
+    return constant(size);
+  Value index = memref::DimOp::create(*this, buffer, dimension);
+  return arith::IndexCastOp::create(*this, getI64Type(), index);
+}
 Value KernelBuilder::advance(Value address, Value bytes) {
   return LLVM::GEPOp::create(*this, pointerType(), getI8Type(), address, bytes);
 }
@@ -169,8 +192,9 @@ Value KernelBuilder::maskBelow(Value count, int64_t lanes) {
                                splat(limit, lanes));
 }
 void KernelBuilder::prefetch(Value address, int64_t bytes) {
-  // A read of data that is used once, into all caches.
-  LLVM::Prefetch::create(*this, advance(address, bytes), 0, 3, 1);
+  // A read, into the second cache: the first has fewer misses to spare, and
+  // the loads need them.
+  LLVM::Prefetch::create(*this, advance(address, bytes), 0, 2, 1);
 }
 
 Value KernelBuilder::widen(Value value) {
@@ -221,6 +245,10 @@ Value KernelBuilder::intrinsic(StringRef name, Type type,
 
 Value KernelBuilder::less(Value a, Value b) {
   return arith::CmpIOp::create(*this, arith::CmpIPredicate::slt, a, b);
+}
+
+Value KernelBuilder::below(Value a, Value b) {
+  return arith::CmpIOp::create(*this, arith::CmpIPredicate::ult, a, b);
 }
 
 Values KernelBuilder::loop(Value end, int64_t step, ValueRange initial,

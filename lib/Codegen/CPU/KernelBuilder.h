@@ -49,8 +49,11 @@ public:
   Value add(Value a, Value b);
   Value mul(Value a, Value b);
   Value mul(Value a, int64_t b);
-  Value div(Value a, int64_t b);           ///< unsigned
+  Value sub(Value a, Value b);
+  Value div(Value a, Value b); ///< unsigned
+  Value div(Value a, int64_t b);
   Value min(Value a, Value b);             ///< signed
+  Value max(Value a, Value b);             ///< signed
   Value shiftRight(Value a, int64_t bits); ///< logical, of any integers
   Value shiftLeft(Value a, int64_t bits);
   Value bitAnd(Value a, int64_t mask);
@@ -63,6 +66,10 @@ public:
   Value toFloat(Value integers); ///< signed, to f32
   Value bitcast(Type type, Value value);
 
+  /// The address of a buffer's first element.
+  Value pointerTo(Value buffer);
+  /// The size of a buffer's dimension.
+  Value sizeOf(Value buffer, int64_t dimension);
   /// address + bytes.
   Value advance(Value address, Value bytes);
   Value advance(Value address, int64_t bytes);
@@ -90,7 +97,8 @@ public:
   /// Shared between threads; iterations have no order.
   void parallel(Value end, llvm::function_ref<void(Value)> body);
   void when(Value condition, llvm::function_ref<void()> body);
-  Value less(Value a, Value b); ///< signed
+  Value less(Value a, Value b);  ///< signed
+  Value below(Value a, Value b); ///< unsigned
 };
 
 } // namespace quantopt::cpu

@@ -53,27 +53,98 @@ struct InputLayout {
   InputLayout(const Segments &segments, Compute compute);
 };
 
-/// The function that fills a row of the workspace: (row of x, row of the
-/// workspace).
-mlir::func::FuncOp emitArrange(mlir::ModuleOp module,
-                               const LinearProblem &problem);
+/// Bytes of a row of x in the workspace.
+int64_t inputRowBytes(const LinearProblem &problem);
+
+/// Fills `rows` rows of the workspace, on all threads if that is worth it;
+/// `source` says which row of x is which.
+void arrangeRows(KernelBuilder &builder, mlir::ModuleOp module,
+                 const LinearProblem &problem, Value x, Value workspace,
+                 Value rows, llvm::function_ref<Value(Value)> source);
+
+/// Addresses of the planes of a weight; no offsets if it is symmetric.
+struct WeightPlanes {
+  Value codes, scales, offsets;
+
+  /// From the next arguments of a function on buffers.
+  static WeightPlanes take(KernelBuilder &builder, const LinearWeight &weight,
+                           mlir::Block::args_iterator &next);
+  /// Those of expert `index`, where these are of the first.
+  WeightPlanes ofExpert(KernelBuilder &builder, const LinearProblem &problem,
+                        const LinearWeight &weight, Value index) const;
+  /// From vector `first` of rows of W on, as a tile takes them.
+  void appendFrom(KernelBuilder &builder, const LinearProblem &problem,
+                  const LinearWeight &weight, Value first,
+                  Values &arguments) const;
+};
+
+/// Tiles of one size, one after the other.
+struct RowTiles {
+  int64_t rows;
+  /// ShapedType::kDynamic: as many as there are rows left for.
+  int64_t count;
+  int64_t split; ///< of TileShape
+};
+/// The tiles that a number of rows is computed with.
+struct TileChoice {
+  int64_t vectors;
+  bool prefetches;
+  llvm::SmallVector<RowTiles, 4> tiles;
+  /// So many at most go past a few panels of W before others do.
+  int64_t tilesPerBlock;
+};
+/// For ShapedType::kDynamic, rows that are counted when the function runs.
+TileChoice chooseTiles(const LinearProblem &problem, int64_t rows);
+
+/// Rows that are cut into tiles, and these into blocks of the same size.
+struct RowBlocks {
+  Value numTiles, count; ///< i64
+
+  RowBlocks(KernelBuilder &builder, const TileChoice &choice, Value rows);
+
+  /// Tiles [begin, end) of a block.
+  std::pair<Value, Value> tiles(KernelBuilder &builder, Value block) const;
+};
+
+/// Tiles [begin, end) of `rows`: `tile` gets the first row of each.
+void forTiles(KernelBuilder &builder, const TileChoice &choice, Value rows,
+              std::pair<Value, Value> range,
+              llvm::function_ref<void(Value, const RowTiles &)> tile);
+
+/// What threads share: panels of `vectors` vectors of rows of W, then single
+/// ones that are left, of which the last may have fewer rows.
+struct Panels {
+  int64_t vectors, numWhole, numRest;
+
+  Panels(const LinearProblem &problem, const LinearWeight &weight,
+         const TileChoice &choice);
+
+  int64_t count() const { return numWhole + numRest; }
+  /// Emits both kinds for panel `index`, of which one is run, or none if it is
+  /// not below count(): `panel` gets its first vector, and whether rows are to
+  /// be masked.
+  void visit(KernelBuilder &builder, Value index,
+             llvm::function_ref<void(Value, bool)> panel) const;
+};
 
 /// A tile of y: rows of x times vectors of rows of W.
 struct TileShape {
   int64_t rows, vectors;
   /// Sums are kept apart, so that one does not wait for the one before.
   int64_t split = 1;
-  /// Whether codes are asked for some lines ahead of their use. A processor's
-  /// own prefetcher is better where nothing but codes is read.
+  /// Whether codes are asked for some lines ahead of their use.
   bool prefetches = false;
   /// The last argument counts the rows of W that there are.
   bool masked = false;
   /// y is an f32 buffer of this tile alone, [rows][vectors], and whole.
   bool toBuffer = false;
+  /// The argument behind y says which row of it each row of the tile is.
+  bool scattered = false;
 };
 
 /// The function that computes one: (row of the workspace, codes, scales,
-/// offsets unless symmetric, y, and the count if masked).
+/// offsets unless symmetric, y, numbers of rows as i64 if scattered, and the
+/// count if masked).
 mlir::func::FuncOp emitTile(mlir::ModuleOp module, const LinearProblem &problem,
                             const LinearWeight &weight, const TileShape &shape);
 
@@ -88,6 +159,10 @@ mlir::func::FuncOp emitFinishedTile(mlir::ModuleOp module,
 
 /// What an epilogue is called in names of functions.
 std::string epilogueName(const Epilogue &epilogue);
+
+/// Adds the body of the function of experts.
+void emitExperts(mlir::ModuleOp module, const LinearProblem &problem,
+                 mlir::func::FuncOp function);
 
 /// Starts a private function of pointers, and of an i64 at the end if
 /// `hasCount`, in `module`; null if it is there.

@@ -7,7 +7,6 @@
 
 #include "Kernels.h"
 
-#include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "llvm/ADT/SmallBitVector.h"
 
 #include <numeric>
@@ -78,9 +77,14 @@ InputLayout::InputLayout(const Segments &segments, Compute compute) {
   rowBytes = (lines | 1) * line::kLineBytes;
 }
 
-int64_t cpu::workspaceRowBytes(const LinearProblem &problem) {
+int64_t cpu::inputRowBytes(const LinearProblem &problem) {
   Segments segments(problem, problem.weights[0].scheme);
   return InputLayout(segments, problem.products.compute).rowBytes;
+}
+
+int64_t cpu::workspaceRowBytes(const LinearProblem &problem) {
+  // Experts keep the number of each row beside it.
+  return inputRowBytes(problem) + (problem.experts.count ? 8 : 0);
 }
 
 //===----------------------------------------------------------------------===//
@@ -128,6 +132,9 @@ std::string cpu::verify(const LinearProblem &problem) {
     if (line::codeBytes(weight.n, problem.k, 8) >= int64_t(1) << 31)
       return "a matrix has 2 GiB or more";
   }
+  if (problem.experts.count &&
+      (problem.weights.size() > 1 || !problem.epilogues.empty()))
+    return "experts are multiplied alone";
   llvm::SmallBitVector taken(problem.weights.size());
   for (const Epilogue &epilogue : problem.epilogues)
     for (unsigned weight : epilogue.weights) {
@@ -179,6 +186,9 @@ static std::string problemName(const LinearProblem &problem) {
   for (const LinearWeight &weight : problem.weights)
     name += "_" + std::to_string(weight.n) + schemeName(weight.scheme);
   name += "_" + std::to_string(problem.k);
+  if (problem.experts.count)
+    name += "_e" + std::to_string(problem.experts.first) + "to" +
+            std::to_string(problem.experts.first + problem.experts.count);
   for (const Epilogue &epilogue : problem.epilogues) {
     name += "_" + epilogueName(epilogue);
     for (unsigned weight : epilogue.weights)
@@ -251,11 +261,16 @@ FunctionType cpu::linearType(MLIRContext *context,
       shape.push_back(n);
     types.push_back(MemRefType::get(shape, b.floatType(kind)));
   };
+  int64_t copies = std::max<int64_t>(problem.experts.count, 1);
+  if (problem.experts.count)
+    flat(problem.m, b.getI64Type());
   for (auto [index, weight] : llvm::enumerate(problem.weights)) {
     const Scheme &scheme = weight.scheme;
-    int64_t numScales = line::numScales(weight.n, scheme.numGroups(problem.k));
+    int64_t numScales =
+        copies * line::numScales(weight.n, scheme.numGroups(problem.k));
     Type scale = scaleType(context, scheme.scaleType);
-    flat(line::codeBytes(weight.n, problem.k, scheme.bits), b.getI8Type());
+    flat(copies * line::codeBytes(weight.n, problem.k, scheme.bits),
+         b.getI8Type());
     flat(numScales, scale);
     if (scheme.zero != ZeroKind::Symmetric)
       flat(numScales, scheme.zero == ZeroKind::Integer ? b.getI8Type() : scale);
@@ -302,69 +317,8 @@ func::FuncOp cpu::startFunction(ModuleOp module, StringRef name,
 }
 
 //===----------------------------------------------------------------------===//
-// The choice
-//===----------------------------------------------------------------------===//
-
-namespace {
-/// Tiles that cover m rows: `count` of each shape, one after the other.
-struct RowTiles {
-  int64_t rows, count;
-};
-/// What a number of rows is computed with.
-struct Choice {
-  int64_t vectors, split;
-  bool prefetches;
-  SmallVector<RowTiles, 2> tiles;
-};
-} // namespace
-
-/// Rows of the largest tile for `vectors`: sums, operands and one word of x
-/// have to be in registers; the totals too, if they are needed often.
-static int64_t maxRows(const VectorTarget &target, int64_t vectors,
-                       bool keepsTotals) {
-  return (target.registers() - 2 * vectors - 2) /
-         (vectors * (keepsTotals ? 2 : 1));
-}
-
-/// Segments that are this short make it worth to keep totals in registers.
-static constexpr int64_t kShortSegment = 64;
-
-static Choice choose(const LinearProblem &problem, int64_t rows) {
-  VectorTarget target(problem.target);
-  bool isWide = target.registers() == 32;
-  bool isBytes = problem.products.compute == Compute::I8;
-  int64_t segment = segmentLength(problem, problem.weights[0].scheme);
-  Choice choice{2, 1, 4 < rows && rows <= 64, {}};
-  bool keepsTotals = segment <= kShortSegment;
-  if (rows == 1) {
-    // Memory decides: one stream of codes for each thread.
-    choice.vectors = 1;
-    choice.split = 4;
-  } else if (rows <= 4) {
-    choice.vectors = isWide ? 4 : 2;
-  } else if (!isBytes && isWide) {
-    // Operands cost a lookup each, and serve as many rows as there are
-    // registers; words of x come from the first-level cache.
-    choice.vectors = 1;
-    keepsTotals = true;
-  }
-  int64_t most = maxRows(target, choice.vectors, keepsTotals);
-  int64_t tiles = ceilDiv(rows, most), each = rows / tiles, more = rows % tiles;
-  if (more)
-    choice.tiles.push_back({each + 1, more});
-  choice.tiles.push_back({each, tiles - more});
-  return choice;
-}
-
-/// Of rows that are counted when called: tiles of 8, then 4, 2 and 1.
-static constexpr int64_t kDynamicRows[] = {8, 4, 2, 1};
-
-//===----------------------------------------------------------------------===//
 // The function
 //===----------------------------------------------------------------------===//
-
-/// Words of x below which one thread arranges them: a fork takes longer.
-static constexpr int64_t kSerialInput = 1 << 13;
 
 namespace {
 class LinearFunction {
@@ -372,27 +326,23 @@ public:
   LinearFunction(ModuleOp module, const LinearProblem &problem,
                  func::FuncOp function)
       : b(function.getLoc(), function.getContext()), module(module),
-        problem(problem), function(function) {
+        problem(problem), function(function),
+        choice(chooseTiles(problem, problem.m)) {
     b.setInsertionPointToEnd(&function.getBody().front());
   }
 
   void emit();
 
 private:
-  struct Planes {
-    Value codes, scales, offsets;
-  };
   /// What a unit reads beside planes, and writes.
   struct Arrays {
     Values operands;
     Value y;
   };
-  Value pointer(Value buffer);
   void takeArguments(ArrayRef<Unit> units);
-  void arrange();
-  /// All rows of x for vectors [first, first + vectors) of a unit.
-  void panel(const Unit &unit, const Arrays &arrays, Value first,
-             const Choice &choice, bool masked);
+  /// Tiles of rows of x for vectors [first, first + vectors) of a unit.
+  void panel(const Unit &unit, const Arrays &arrays,
+             std::pair<Value, Value> tiles, Value first, bool masked);
   void tile(const Unit &unit, const Arrays &arrays, Value first, Value row,
             const TileShape &shape);
 
@@ -400,64 +350,20 @@ private:
   ModuleOp module;
   const LinearProblem &problem;
   func::FuncOp function;
+  const TileChoice choice;
   Value x, workspace, rows;
-  SmallVector<Planes> planes; // of each weight
-  SmallVector<Arrays> arrays; // of each unit
+  SmallVector<WeightPlanes> planes; // of each weight
+  SmallVector<Arrays> arrays;       // of each unit
 };
 } // namespace
-
-Value LinearFunction::pointer(Value buffer) {
-  Value index = memref::ExtractAlignedPointerAsIndexOp::create(b, buffer);
-  Value number = arith::IndexCastOp::create(b, b.getI64Type(), index);
-  return LLVM::IntToPtrOp::create(b, b.pointerType(), number);
-}
-
-void LinearFunction::arrange() {
-  func::FuncOp callee = emitArrange(module, problem);
-  int64_t xBytes = problem.k * bitWidth(problem.x) / 8;
-  int64_t rowBytes = workspaceRowBytes(problem);
-  auto row = [&](Value index) {
-    func::CallOp::create(
-        b, callee,
-        ValueRange{b.advance(x, b.mul(index, xBytes)),
-                   b.advance(workspace, b.mul(index, rowBytes))});
-  };
-  if (!ShapedType::isDynamic(problem.m) &&
-      problem.m * problem.k <= kSerialInput)
-    b.loop(rows, 1, {}, [&](Value index, ValueRange) {
-      row(index);
-      return Values();
-    });
-  else
-    b.parallel(rows, row);
-}
 
 void LinearFunction::tile(const Unit &unit, const Arrays &arrays, Value first,
                           Value row, const TileShape &shape) {
   int64_t lanes = VectorTarget(problem.target).lanes();
-  int64_t perTile = line::kBlockRows / lanes;
-  Value tile = b.div(first, perTile);
-  Value part = arith::SubIOp::create(b, first, b.mul(tile, perTile));
-  auto at = [&](Value plane, int64_t tileBytes, int64_t laneBytes) {
-    Value start = b.advance(plane, b.mul(tile, tileBytes));
-    return perTile == 1 ? start
-                        : b.advance(start, b.mul(part, lanes * laneBytes));
-  };
-  Values arguments = {
-      b.advance(workspace, b.mul(row, workspaceRowBytes(problem)))};
-  for (unsigned index : unit.weights) {
-    const Scheme &scheme = problem.weights[index].scheme;
-    const Planes &plane = planes[index];
-    int64_t scales = scheme.numGroups(problem.k) * line::kBlockRows;
-    int64_t scaleBytes = bitWidth(scheme.scaleType) / 8;
-    arguments.push_back(at(
-        plane.codes, line::rowTileBytes(problem.k, scheme.bits), line::kDot));
-    arguments.push_back(at(plane.scales, scales * scaleBytes, scaleBytes));
-    if (plane.offsets) {
-      int64_t bytes = scheme.zero == ZeroKind::Integer ? 1 : scaleBytes;
-      arguments.push_back(at(plane.offsets, scales * bytes, bytes));
-    }
-  }
+  Values arguments = {b.advance(workspace, b.mul(row, inputRowBytes(problem)))};
+  for (unsigned index : unit.weights)
+    planes[index].appendFrom(b, problem, problem.weights[index], first,
+                             arguments);
   int64_t n = problem.weights[unit.weights[0]].n;
   Value column = b.mul(first, lanes);
   auto inArray = [&](Value array, bool hasRows, bool hasColumns,
@@ -483,52 +389,28 @@ void LinearFunction::tile(const Unit &unit, const Arrays &arrays, Value first,
   func::CallOp::create(b, callee, arguments);
 }
 
-void LinearFunction::panel(const Unit &unit, const Arrays &arrays, Value first,
-                           const Choice &choice, bool masked) {
+void LinearFunction::panel(const Unit &unit, const Arrays &arrays,
+                           std::pair<Value, Value> tiles, Value first,
+                           bool masked) {
   int64_t vectors = masked ? 1 : choice.vectors;
-  auto tilesOf = [&](Value begin, Value count, int64_t size, int64_t split) {
-    TileShape shape{size, vectors, split, choice.prefetches, masked};
-    b.loop(count, 1, {}, [&](Value index, ValueRange) {
-      tile(unit, arrays, first, b.add(begin, b.mul(index, size)), shape);
-      return Values();
-    });
-    return b.add(begin, b.mul(count, size));
-  };
-  Value begin = b.constant(0);
-  if (!ShapedType::isDynamic(problem.m)) {
-    for (const RowTiles &tiles : choice.tiles)
-      begin = tilesOf(begin, b.constant(tiles.count), tiles.rows, choice.split);
-    return;
-  }
-  Value left = rows;
-  for (int64_t size : kDynamicRows) {
-    Value count = b.div(left, size);
-    begin = tilesOf(begin, count, size, 1);
-    left = arith::SubIOp::create(b, rows, begin);
-  }
+  forTiles(b, choice, rows, tiles, [&](Value row, const RowTiles &size) {
+    TileShape shape{size.rows, vectors, size.split, choice.prefetches, masked};
+    tile(unit, arrays, first, row, shape);
+  });
 }
 
 void LinearFunction::takeArguments(ArrayRef<Unit> units) {
   auto next = function.args_begin();
-  x = pointer(*next++);
-  workspace = pointer(*next++);
-  if (ShapedType::isDynamic(problem.m)) {
-    Value size = memref::DimOp::create(b, function.getArgument(0), 0);
-    rows = arith::IndexCastOp::create(b, b.getI64Type(), size);
-  } else {
-    rows = b.constant(problem.m);
-  }
+  rows = b.sizeOf(*next, 0);
+  x = b.pointerTo(*next++);
+  workspace = b.pointerTo(*next++);
   arrays.resize(units.size());
   for (auto [index, weight] : llvm::enumerate(problem.weights)) {
-    Planes &plane = planes.emplace_back();
-    plane.codes = pointer(*next++);
-    plane.scales = pointer(*next++);
-    if (weight.scheme.zero != ZeroKind::Symmetric)
-      plane.offsets = pointer(*next++);
+    planes.push_back(WeightPlanes::take(b, weight, next));
     if (!hasEpilogue(problem, index)) {
       const Unit *unit = llvm::find_if(
           units, [&](const Unit &u) { return u.weights[0] == index; });
-      arrays[unit - units.begin()].y = pointer(*next++);
+      arrays[unit - units.begin()].y = b.pointerTo(*next++);
     }
   }
   for (const Epilogue &epilogue : problem.epilogues) {
@@ -536,50 +418,45 @@ void LinearFunction::takeArguments(ArrayRef<Unit> units) {
         units, [&](const Unit &u) { return u.epilogue == &epilogue; });
     Arrays &array = arrays[unit - units.begin()];
     for (size_t i = 0; i < epilogue.operands.size(); ++i)
-      array.operands.push_back(pointer(*next++));
-    array.y = pointer(*next++);
+      array.operands.push_back(b.pointerTo(*next++));
+    array.y = b.pointerTo(*next++);
   }
 }
+
+/// Panels that a block of rows goes past before the next block does.
+static constexpr int64_t kPanelsTogether = 16;
 
 void LinearFunction::emit() {
   SmallVector<Unit> units = collectUnits(problem);
   takeArguments(units);
-  arrange();
-  Choice choice = choose(problem, ShapedType::isDynamic(problem.m)
-                                      ? kDynamicRows[0]
-                                      : std::max<int64_t>(problem.m, 1));
-  int64_t lanes = VectorTarget(problem.target).lanes();
-  auto numWhole = [&](const Unit &unit) {
-    return problem.weights[unit.weights[0]].n / (lanes * choice.vectors);
-  };
-  auto numRest = [&](const Unit &unit) {
-    int64_t n = problem.weights[unit.weights[0]].n;
-    return ceilDiv(n - numWhole(unit) * lanes * choice.vectors, lanes);
-  };
-  // Panels of all units, one after the other: those of whole tiles, then
-  // vectors that are left.
-  int64_t panels = 0;
-  for (const Unit &unit : units)
-    panels += numWhole(unit) + numRest(unit);
-  b.parallel(b.constant(panels), [&](Value panelIndex) {
-    int64_t begin = 0;
-    for (auto [unit, array] : llvm::zip_equal(units, arrays)) {
-      auto part = [&](int64_t count, int64_t vectors, int64_t firstVector,
-                      bool masked) {
-        if (count == 0)
-          return;
-        Value index = arith::SubIOp::create(b, panelIndex, b.constant(begin));
-        // Unsigned: a panel before the part is behind its end.
-        Value inside = arith::CmpIOp::create(b, arith::CmpIPredicate::ult,
-                                             index, b.constant(count));
-        b.when(inside, [&] {
-          Value first = b.add(b.mul(index, vectors), b.constant(firstVector));
-          panel(unit, array, first, choice, masked);
-        });
-        begin += count;
-      };
-      part(numWhole(unit), choice.vectors, 0, false);
-      part(numRest(unit), 1, numWhole(unit) * choice.vectors, true);
+  arrangeRows(b, module, problem, x, workspace, rows,
+              [](Value row) { return row; });
+  SmallVector<Panels> panels; // of all units, one after the other
+  int64_t numPanels = 0;
+  for (const Unit &unit : units) {
+    panels.push_back(Panels(problem, problem.weights[unit.weights[0]], choice));
+    numPanels += panels.back().count();
+  }
+  // A few panels, for each block of rows, and then the next few: both are read
+  // from caches but once, and neighbouring shares of threads have as much to
+  // do.
+  RowBlocks blocks(b, choice, rows);
+  Value total = b.mul(blocks.count, numPanels);
+  Value perGroup = b.mul(blocks.count, kPanelsTogether);
+  b.parallel(total, [&](Value index) {
+    Value group = b.div(index, perGroup);
+    Value firstPanel = b.mul(group, kPanelsTogether);
+    Value size = b.min(b.constant(kPanelsTogether),
+                       b.sub(b.constant(numPanels), firstPanel));
+    Value inGroup = b.sub(index, b.mul(group, perGroup));
+    Value block = b.div(inGroup, size);
+    std::pair<Value, Value> tiles = blocks.tiles(b, block);
+    Value place = b.add(firstPanel, b.sub(inGroup, b.mul(block, size)));
+    for (auto [unit, array, own] : llvm::zip_equal(units, arrays, panels)) {
+      own.visit(b, place, [&](Value first, bool masked) {
+        panel(unit, array, tiles, first, masked);
+      });
+      place = b.sub(place, b.constant(own.count()));
     }
   });
   func::ReturnOp::create(b);
@@ -602,6 +479,9 @@ func::FuncOp cpu::emitLinear(ModuleOp module, const LinearProblem &problem) {
     return function;
   function.addEntryBlock();
   allowWideVectors(function);
-  LinearFunction(module, problem, function).emit();
+  if (problem.experts.count)
+    emitExperts(module, problem, function);
+  else
+    LinearFunction(module, problem, function).emit();
   return function;
 }

@@ -32,7 +32,7 @@ using namespace quantopt;
 using namespace quantopt::codegen;
 using namespace quantopt::cpu;
 
-/// Linears that read one x.
+/// Linears that read one x, or the experts of a chain.
 using Group = SmallVector<lowbit::LinearOp, 3>;
 
 /// The scheme in which the layout of CPUs holds the weight of `linear`.
@@ -59,6 +59,11 @@ static LinearProblem describe(ArrayRef<lowbit::LinearOp> group,
   problem.y = *getFloatKind(first.getResult().getType().getElementType());
   problem.products = products;
   problem.target = target;
+  if (first.isRouted()) {
+    problem.experts.first = *first.getExpert();
+    problem.experts.count = group.size();
+    group = group.take_front();
+  }
   for (lowbit::LinearOp linear : group)
     problem.weights.push_back({*packedScheme(linear), linear.getN()});
   return problem;
@@ -68,8 +73,6 @@ std::string cpu::canLower(lowbit::LinearOp linear, const Target &target,
                           const Products &products) {
   if (!linear.getWeight().getDefiningOp<lowbit::WeightOp>())
     return "its quantized weight is not a lowbit.weight";
-  if (linear.isRouted())
-    return "its rows are chosen for it";
   std::optional<Scheme> scheme = packedScheme(linear);
   if (!scheme)
     return "its groups run on across rows";
@@ -77,12 +80,28 @@ std::string cpu::canLower(lowbit::LinearOp linear, const Target &target,
 }
 
 /// Linears in the order of the graph, with those together that can share a
-/// call.
+/// call: experts if their numbers follow each other.
 static SmallVector<Group> collectGroups(ArrayRef<lowbit::LinearOp> linears,
                                         const Products &products) {
   SmallVector<Group> groups;
+  DenseMap<Operation *, size_t> groupOfExpert;
+  auto addExpert = [&](lowbit::LinearOp linear) {
+    auto before = linear.getOthers().getDefiningOp<lowbit::LinearOp>();
+    auto it = groupOfExpert.find(before);
+    bool joins = it != groupOfExpert.end() && continuesChain(before, linear) &&
+                 *linear.getExpert() == *before.getExpert() + 1;
+    size_t index = joins ? it->second : groups.size();
+    if (!joins)
+      groups.emplace_back();
+    groups[index].push_back(linear);
+    groupOfExpert[linear] = index;
+  };
   std::map<std::tuple<void *, Block *, const void *, int64_t>, size_t> known;
   for (lowbit::LinearOp linear : linears) {
+    if (linear.isRouted()) {
+      addExpert(linear);
+      continue;
+    }
     int64_t segment = segmentLength(describe(linear, Target(), products),
                                     *packedScheme(linear));
     Type element = linear.getResult().getType().getElementType();
@@ -106,9 +125,15 @@ public:
                    ->getLoadedDialect<lowbit::LowBitDialect>()
                    ->getPlaneMemory()) {}
 
-  FailureOr<LinearProblem> lower(Group group);
+  FailureOr<LinearProblem> lower(Group group) {
+    if (group.front().isRouted())
+      return lowerExperts(group);
+    return lowerLinears(group);
+  }
 
 private:
+  FailureOr<LinearProblem> lowerLinears(Group group);
+  FailureOr<LinearProblem> lowerExperts(Group group);
   Value plane(lowbit::WeightOp weight, unsigned index, MemRefType type,
               OpBuilder &builder);
 
@@ -192,7 +217,7 @@ static void eraseWithUsers(Operation *op) {
   op->erase();
 }
 
-FailureOr<LinearProblem> Lowering::lower(Group group) {
+FailureOr<LinearProblem> Lowering::lowerLinears(Group group) {
   SmallVector<lowbit::WeightOp> weights;
   for (lowbit::LinearOp linear : group) {
     auto weight = linear.getWeight().getDefiningOp<lowbit::WeightOp>();
@@ -274,6 +299,58 @@ FailureOr<LinearProblem> Lowering::lower(Group group) {
   return problem;
 }
 
+FailureOr<LinearProblem> Lowering::lowerExperts(Group group) {
+  auto weights = llvm::map_to_vector(group, [](lowbit::LinearOp linear) {
+    return linear.getWeight().getDefiningOp<lowbit::WeightOp>();
+  });
+  auto planes = lowbit::joinPlanes(weights, Layout::Cpu);
+  if (failed(planes))
+    return failure();
+  LinearProblem problem = describe(group, target, products);
+  func::FuncOp function = declareLinear(module, problem);
+
+  lowbit::LinearOp first = group.front(), last = group.back();
+  Location loc = last.getLoc();
+  OpBuilder builder(last);
+  auto next = function.getArgumentTypes().begin();
+  SmallVector<Value> arguments;
+  auto addInput = [&](Value value) {
+    arguments.push_back(bufferization::ToBufferOp::create(
+        builder, loc, *next++, value, /*read_only=*/true));
+  };
+  addInput(flatten(builder, first.getInput(), 2));
+  SmallVector<Value, 1> workspaceBytes;
+  if (ShapedType::isDynamic(problem.m)) {
+    Value rows = memref::DimOp::create(builder, loc, arguments[0], 0);
+    Value perRow = arith::ConstantIndexOp::create(builder, loc,
+                                                  workspaceRowBytes(problem));
+    workspaceBytes.push_back(arith::MulIOp::create(builder, loc, rows, perRow));
+  }
+  arguments.push_back(memref::AllocOp::create(
+      builder, loc, cast<MemRefType>(*next++), workspaceBytes));
+  addInput(flatten(builder, first.getRouting(), 1));
+  for (ElementsAttr plane : *planes) {
+    auto type = cast<MemRefType>(*next);
+    auto tensor = RankedTensorType::get(type.getShape(), type.getElementType());
+    addInput(arith::ConstantOp::create(
+        builder, loc, cast<TypedAttr>(reshaped(plane, tensor))));
+  }
+  // Rows of no expert stay as they are.
+  Value others = flatten(builder, first.getOthers(), 2);
+  Value start = bufferization::AllocTensorOp::create(
+      builder, loc, cast<RankedTensorType>(others.getType()), ValueRange(),
+      others);
+  Value y = bufferization::ToBufferOp::create(builder, loc, *next, start);
+  arguments.push_back(y);
+  func::CallOp::create(builder, loc, function, arguments);
+  last.getResult().replaceAllUsesWith(unflatten(builder, asTensor(builder, y),
+                                                last.getResult().getType(),
+                                                last.getInput()));
+  for (lowbit::LinearOp linear : llvm::reverse(group))
+    linear.erase();
+  return problem;
+}
+
 FailureOr<SmallVector<LinearProblem>>
 cpu::lowerLinears(ModuleOp module, ArrayRef<lowbit::LinearOp> linears,
                   const Target &target, const Products &products) {
@@ -311,7 +388,7 @@ struct LowBitToCpuPass
     Target target{*parsed, bf16 && *parsed == Isa::Avx512};
     SmallVector<lowbit::LinearOp> linears;
     WalkResult known = module.walk([&](lowbit::LinearOp linear) -> WalkResult {
-      if (!linear.isQuantized() || linear.isRouted())
+      if (!linear.isQuantized())
         return WalkResult::advance();
       std::string reason = canLower(linear, target, products);
       if (!reason.empty())

@@ -18,7 +18,7 @@ using namespace quantopt;
 using namespace quantopt::cpu;
 
 /// How far ahead of its use a line of codes is asked for.
-static constexpr int64_t kPrefetchBytes = 3072;
+static constexpr int64_t kPrefetchBytes = 8192;
 
 namespace {
 class Tile {
@@ -60,7 +60,7 @@ private:
   const InputLayout layout;
   CodeDecoder decoder;
   const VectorType floats, sumType;
-  Value input, codes, scales, offsets, output, count;
+  Value input, codes, scales, offsets, output, rowNumbers, count;
   Value spilled; ///< the totals, if not in registers
 };
 } // namespace
@@ -83,6 +83,8 @@ Tile::Tile(KernelBuilder &builder, func::FuncOp function,
   if (!isSymmetric())
     offsets = *next++;
   output = *next++;
+  if (shape.scattered)
+    rowNumbers = *next++;
   if (shape.masked)
     count = *next;
 }
@@ -273,14 +275,18 @@ void Tile::storeTotals(ValueRange totals) {
   FloatKind type = shape.toBuffer ? FloatKind::F32 : problem.y;
   int64_t bytes = bitWidth(type) / 8;
   int64_t rowLength = shape.toBuffer ? shape.vectors * lanes : n;
-  for (int64_t row = 0; row < shape.rows; ++row)
+  for (int64_t row = 0; row < shape.rows; ++row) {
+    Value start = b.advance(output, row * rowLength * bytes);
+    if (shape.scattered)
+      start =
+          b.advance(output, b.mul(b.load(b.getI64Type(), rowNumbers, row * 8),
+                                  n * bytes));
     for (int64_t vector = 0; vector < shape.vectors; ++vector) {
       size_t at = slot(row, vector);
       Value total =
           spilled ? b.load(floats, spilled, at * lanes * 4) : totals[at];
       Value value = b.narrow(type, total);
-      Value address =
-          b.advance(output, (row * rowLength + vector * lanes) * bytes);
+      Value address = b.advance(start, vector * lanes * bytes);
       if (!shape.masked) {
         b.store(value, address);
         continue;
@@ -288,6 +294,7 @@ void Tile::storeTotals(ValueRange totals) {
       Value left = arith::SubIOp::create(b, count, b.constant(vector * lanes));
       b.storeMasked(value, address, b.maskBelow(left, lanes));
     }
+  }
 }
 
 void Tile::emit() {
@@ -335,13 +342,15 @@ func::FuncOp cpu::emitTile(ModuleOp module, const LinearProblem &problem,
        Twine(segmentLength(problem, scheme)) + schemeName(scheme) + "_y" + y +
        "_" + Twine(shape.rows) + "x" + Twine(shape.vectors) + "_" +
        Twine(weight.n) + "_" + Twine(problem.k) +
-       (shape.prefetches ? "p" : "") + (shape.masked ? "_m" : ""))
+       (shape.split > 1 ? "u" + Twine(shape.split) : Twine()) +
+       (shape.prefetches ? "p" : "") + (shape.scattered ? "_s" : "") +
+       (shape.masked ? "_m" : ""))
           .str();
   if (auto found = module.lookupSymbol<func::FuncOp>(name))
     return found;
   bool isSymmetric = scheme.zero == ZeroKind::Symmetric;
-  func::FuncOp function =
-      startFunction(module, name, isSymmetric ? 4 : 5, shape.masked);
+  func::FuncOp function = startFunction(
+      module, name, (isSymmetric ? 4 : 5) + shape.scattered, shape.masked);
   KernelBuilder b(function.getLoc(), function.getContext());
   b.setInsertionPointToEnd(&function.getBody().front());
   Tile(b, function, problem, weight, shape).emit();

@@ -73,6 +73,16 @@ Value codegen::unflatten(OpBuilder &builder, Value matrix,
                                        sizes);
 }
 
+bool codegen::continuesChain(lowbit::LinearOp linear, lowbit::LinearOp next) {
+  return linear.isRouted() && next.isRouted() &&
+         next.getOthers() == linear.getResult() &&
+         linear.getResult().hasOneUse() &&
+         linear->getBlock() == next->getBlock() &&
+         linear.getInput() == next.getInput() &&
+         linear.getRouting() == next.getRouting() &&
+         linear.getWeight().getType() == next.getWeight().getType();
+}
+
 void codegen::eraseUnusedWeights(Operation *root) {
   SmallVector<lowbit::WeightOp> unused;
   root->walk([&](lowbit::WeightOp op) {

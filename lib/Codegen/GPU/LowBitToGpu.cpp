@@ -261,18 +261,6 @@ LogicalResult Lowering::lower(const Layer &layer) {
   return success();
 }
 
-/// Whether `next` can be multiplied in one launch with `linear`, whose result
-/// is the other rows of `next`.
-static bool continues(lowbit::LinearOp linear, lowbit::LinearOp next) {
-  return linear.isRouted() && next.isRouted() &&
-         next.getOthers() == linear.getResult() &&
-         linear.getResult().hasOneUse() &&
-         linear->getBlock() == next->getBlock() &&
-         linear.getInput() == next.getInput() &&
-         linear.getRouting() == next.getRouting() &&
-         linear.getWeight().getType() == next.getWeight().getType();
-}
-
 /// All quantized linears in the order of the graph, experts together.
 static SmallVector<Layer> collectLayers(ModuleOp module) {
   SmallVector<Layer> layers;
@@ -285,7 +273,7 @@ static SmallVector<Layer> collectLayers(ModuleOp module) {
       before = linear.getOthers().getDefiningOp<lowbit::LinearOp>();
     auto it = before ? layerOf.find(before) : layerOf.end();
     size_t index = layers.size();
-    if (it != layerOf.end() && continues(before, linear)) {
+    if (it != layerOf.end() && continuesChain(before, linear)) {
       index = it->second;
       layers[index].push_back(linear);
     } else {

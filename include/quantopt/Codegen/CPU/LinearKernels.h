@@ -8,7 +8,9 @@
 // y = x * W^T with packed quantized weights W [n, k] in lines of 16 rows
 // (Packing/LineOrder.h), x [m, k] and y [m, n] row-major: one function for all
 // linears that read one x (q, k and v of an attention, gate and up of an MLP).
-// Codes go from memory to products; no float weight is written back.
+// Codes go from memory to products; no float weight is written back. The
+// experts of a mixture are one function too, which sorts the rows of x by
+// expert.
 //
 // A register holds neighbouring rows of W, one a lane; a word of x is broadcast
 // against it: four i8, two bf16 or one f32. So one packed buffer serves every
@@ -92,10 +94,18 @@ struct Epilogue {
   std::shared_ptr<mlir::OwningOpRef<mlir::func::FuncOp>> body;
 };
 
+/// Numbers of experts whose weights, all of one kind, lie one after the other.
+struct ExpertRange {
+  int64_t first = 0, count = 0;
+};
+
 struct LinearProblem {
-  llvm::SmallVector<LinearWeight, 3> weights;
+  llvm::SmallVector<LinearWeight, 2> weights;
   /// Each weight is in one at most.
   llvm::SmallVector<Epilogue, 1> epilogues;
+  /// If there are any, the one weight is each expert's, and a row of x is
+  /// multiplied with that of the expert it is sent to.
+  ExpertRange experts;
   int64_t k = 0;
   /// Rows of x; mlir::ShapedType::kDynamic if they are known when called.
   int64_t m = 1;
@@ -112,9 +122,11 @@ std::string verify(const LinearProblem &problem);
 int64_t workspaceRowBytes(const LinearProblem &problem);
 
 /// The type of the function: (x [m, k], workspace [m * workspaceRowBytes] of
-/// i8, then for each weight codes, scales, offsets unless it is symmetric, and
-/// y [m, n] unless it has an epilogue; then for each of these its operands and
-/// y). Planes are flat.
+/// i8, for experts the number of each row's [m] of i64, then for each weight
+/// codes, scales, offsets unless it is symmetric, and y [m, n] unless it has an
+/// epilogue; then for each of these its operands and y). Planes are flat, those
+/// of experts one after the other. Rows of y that no expert gets stay as they
+/// are.
 mlir::FunctionType linearType(mlir::MLIRContext *context,
                               const LinearProblem &problem);
 

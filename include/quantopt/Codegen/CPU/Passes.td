@@ -31,8 +31,9 @@ def LowBitToCpu : Pass<"lowbit-to-cpu", "::mlir::ModuleOp"> {
     * `compute=i8`: x quantized for each row and group while it is read, products
       of bytes, the scales of both applied to sums of a group.
 
-    Experts that are chosen for each row stay as they are, and so do groups that
-    do not begin at multiples of 4.
+    The experts of a layer, with weights of one type and numbers that follow each
+    other, are one call too: rows are sorted by expert when it is made. Groups that
+    do not begin at multiples of 4 have no kernels.
 
     Example (test/Codegen/lowbit-to-cpu.mlir):
     ```mlir

@@ -31,6 +31,10 @@ mlir::Value flatten(mlir::OpBuilder &builder, mlir::Value value, int64_t rank);
 mlir::Value unflatten(mlir::OpBuilder &builder, mlir::Value matrix,
                       mlir::RankedTensorType type, mlir::Value like);
 
+/// Whether `next` can be multiplied in one call with `linear`, whose result is
+/// the other rows of `next`: experts of one layer, with weights of one type.
+bool continuesChain(lowbit::LinearOp linear, lowbit::LinearOp next);
+
 /// Erases weights that nothing reads.
 void eraseUnusedWeights(mlir::Operation *root);
 

@@ -17,43 +17,39 @@
 
 namespace quantopt::lowbit {
 
-/// What planes became in another layout. Like their resources it lives as long
-/// as the context, so that planes are converted once, however many ops and
-/// modules read them.
+/// What planes became in another layout, those of one weight (a dictionary) or
+/// of several beside each other (an array of dictionaries). Like their
+/// resources it lives as long as the context, so that planes are converted
+/// once, however many ops and modules read them.
 class ConvertedPlanes : public mlir::DialectInterface::Base<ConvertedPlanes> {
 public:
   MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(ConvertedPlanes)
 
   explicit ConvertedPlanes(mlir::Dialect *dialect) : Base(dialect) {}
 
-  struct Weight {
-    mlir::DictionaryAttr planes;
-    WeightType type;
-  };
-
-  std::optional<Weight> find(mlir::DictionaryAttr planes, WeightType type,
-                             Layout layout) {
+  /// Null if they are not known.
+  mlir::DictionaryAttr find(mlir::Attribute planes, WeightType type,
+                            Layout layout) {
     std::lock_guard<std::mutex> lock(mutex);
     auto it = known.find(key(planes, type, layout));
-    if (it == known.end())
-      return std::nullopt;
-    return it->second;
+    return it == known.end() ? mlir::DictionaryAttr() : it->second;
   }
 
-  void add(mlir::DictionaryAttr planes, WeightType type, Layout layout,
-           Weight converted) {
+  /// `type` is that of a weight before.
+  void add(mlir::Attribute planes, WeightType type, Layout layout,
+           mlir::DictionaryAttr converted) {
     std::lock_guard<std::mutex> lock(mutex);
     known.insert({key(planes, type, layout), converted});
   }
 
 private:
   using Key = std::tuple<const void *, const void *, Layout>;
-  static Key key(mlir::DictionaryAttr planes, WeightType type, Layout layout) {
+  static Key key(mlir::Attribute planes, WeightType type, Layout layout) {
     return {planes.getAsOpaquePointer(), type.getAsOpaquePointer(), layout};
   }
 
   std::mutex mutex;
-  std::map<Key, Weight> known;
+  std::map<Key, mlir::DictionaryAttr> known;
 };
 
 } // namespace quantopt::lowbit

@@ -44,30 +44,35 @@ struct PlaneMemory::Chunk {
   char *begin;
 };
 
-AsmResourceBlob PlaneMemory::copy(ArrayRef<char> bytes) {
-  char *to = nullptr;
+AsmResourceBlob PlaneMemory::copy(ArrayRef<ArrayRef<char>> parts) {
+  size_t bytes = 0;
+  for (ArrayRef<char> part : parts)
+    bytes += part.size();
+  char *begin = nullptr;
   std::shared_ptr<Chunk> chunk;
   {
     std::lock_guard lock(mutex);
-    size_t size = llvm::alignTo(bytes.size(), kAlignment);
+    size_t size = llvm::alignTo(bytes, kAlignment);
     if (!current || used + size > current->size) {
       current = std::make_shared<Chunk>(
           std::max(kChunk, llvm::alignTo(size, kHugePage)));
       used = 0;
     }
     chunk = current;
-    to = chunk->begin + used;
+    begin = chunk->begin + used;
     used += size;
   }
-  std::copy(bytes.begin(), bytes.end(), to);
+  char *to = begin;
+  for (ArrayRef<char> part : parts)
+    to = llvm::copy(part, to);
   return AsmResourceBlob(
-      ArrayRef<char>(to, bytes.size()), kAlignment,
+      ArrayRef<char>(begin, bytes), kAlignment,
       [chunk](void *, size_t, size_t) {}, /*dataIsMutable=*/false);
 }
 
 ElementsAttr PlaneMemory::create(RankedTensorType type, StringRef key,
-                                 ArrayRef<char> bytes) {
-  ElementsAttr result = createResource(type, key, copy(bytes));
+                                 ArrayRef<ArrayRef<char>> parts) {
+  ElementsAttr result = createResource(type, key, copy(parts));
   std::lock_guard lock(mutex);
   placed[result] = result;
   return result;

@@ -26,9 +26,10 @@ namespace quantopt::lowbit {
 /// One a context; the dialect owns it. Threads may use it at once.
 class PlaneMemory {
 public:
-  /// A resource that holds a copy of `bytes`; `key` is made unique.
+  /// A resource that holds copies of `parts`, one after the other; `key` is
+  /// made unique.
   mlir::ElementsAttr create(mlir::RankedTensorType type, llvm::StringRef key,
-                            llvm::ArrayRef<char> bytes);
+                            llvm::ArrayRef<llvm::ArrayRef<char>> parts);
 
   /// `attr` with its bytes here: itself if they are, or if it is not a resource
   /// with data; else a resource of its own, the same for equal handles.
@@ -36,7 +37,7 @@ public:
 
 private:
   struct Chunk;
-  mlir::AsmResourceBlob copy(llvm::ArrayRef<char> bytes);
+  mlir::AsmResourceBlob copy(llvm::ArrayRef<llvm::ArrayRef<char>> parts);
 
   std::mutex mutex;
   std::shared_ptr<Chunk> current;

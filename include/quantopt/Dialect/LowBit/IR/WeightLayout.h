@@ -18,6 +18,12 @@ namespace quantopt::lowbit {
 /// change.
 mlir::LogicalResult convertLayout(WeightOp op, Layout layout);
 
+/// The planes of weights of one type in `layout`, in the scheme's order: those
+/// of all lie one after the other, [weights, ...]. The ops stay as they are;
+/// the same weights give the same constants. Errors as above.
+mlir::FailureOr<llvm::SmallVector<mlir::ElementsAttr>>
+joinPlanes(llvm::ArrayRef<WeightOp> weights, Layout layout);
+
 } // namespace quantopt::lowbit
 
 #endif // QUANTOPT_DIALECT_LOWBIT_IR_WEIGHTLAYOUT_H
