@@ -261,9 +261,9 @@ def processor_section(whole: dict, table) -> list[str]:
         parts.append(table(["goal", "measured", "bound (stretch)", ""], lines))
     least_ = {m: least_slowdown(whole, SQUARE, m) for m in (4, 8)}
     if None not in least_.values():
-        parts.append("By the roofs of this processor i8 products take at least "
+        parts.append("By the highest roofs i8 products alone take "
                      + " and ".join(f"{value:.2f} (M = {m})" for m, value in least_.items())
-                     + " times what M = 1 takes.")  # fmt: skip
+                     + " times what M = 1 takes, and less where memory was slower.")  # fmt: skip
     for name, row in whole["models"].items():
         parts += [f"**{name}** (over llama.cpp Q4_0; perplexity of 12 windows of WikiText-2)",
                   model_table(row, table)]  # fmt: skip
