@@ -13,6 +13,7 @@
 #include "quantopt/Execution/CompiledModule.h"
 #include "quantopt/Execution/Perplexity.h"
 #include "quantopt/Formats/Npy.h"
+#include "quantopt/Runtime/OpenMPRegistration.h"
 
 #include "mlir/Dialect/MLProgram/IR/MLProgram.h"
 #include "mlir/IR/MLIRContext.h"
@@ -427,6 +428,7 @@ static int generateTexts(const Options &options, Program &program,
 
 int quantopt::quantRunMain(int argc, char **argv) {
   llvm::InitLLVM init(argc, argv);
+  removeStaleOpenMPRegistration();
   // The shared library registers hundreds of options, `threads` among them.
   cl::ResetCommandLineParser();
   Options options;

@@ -14,6 +14,7 @@
 #include "quantopt/Codegen/GPU/Serialize.h"
 #include "quantopt/Dialect/LowBit/IR/LowBit.h"
 #include "quantopt/Formats/Files.h"
+#include "quantopt/Runtime/OpenMPRegistration.h"
 
 #include "mlir/AsmParser/AsmParser.h"
 #include "mlir/IR/MLIRContext.h"
@@ -38,8 +39,9 @@ struct Options {
   cl::opt<std::string> chip{"chip", cl::init("sm_80"),
                             cl::desc("sm_80, sm_89, sm_90a, sm_100a, sm_120")};
   cl::opt<std::string> isa{
-      "isa", cl::desc("Make an object file for a CPU instead: host, avx512, "
-                      "avxvnni, avx2, neon, generic")};
+      "isa",
+      cl::desc("Make an object file for a CPU instead: host, amx, avx512, "
+               "avxvnni, avx2, neon, generic")};
   cl::opt<std::string> triple{
       "triple", cl::desc("The CPU's system, as LLVM names it (this one)")};
   cl::opt<std::string> features{
@@ -186,9 +188,9 @@ parseCpuProblem(const Options &options, MLIRContext &context,
     if (!isa)
       return llvm::createStringError(
           "no instructions for these kernels: " + options.isa +
-          " - give host, avx512, avxvnni, avx2, neon or generic");
+          " - give host, amx, avx512, avxvnni, avx2, neon or generic");
     problem.target.isa = *isa;
-    problem.target.bf16 &= *isa == cpu::Isa::Avx512;
+    problem.target.bf16 &= cpu::isAvx512(*isa);
   }
   if (std::string rule = verify(problem); !rule.empty())
     return llvm::createStringError(rule);
@@ -295,6 +297,7 @@ static llvm::Error run(const Options &options) {
 
 int quantopt::quantKernelsMain(int argc, char **argv) {
   llvm::InitLLVM init(argc, argv);
+  removeStaleOpenMPRegistration();
   Options options;
   cl::ParseCommandLineOptions(
       argc, argv, "quant-kernels: the kernels of one linear layer\n");

@@ -11,6 +11,7 @@
 #include "quantopt/Codegen/GPU/Passes.h"
 #include "quantopt/Dialect/LowBit/Transforms/Passes.h"
 #include "quantopt/InitAll.h"
+#include "quantopt/Runtime/OpenMPRegistration.h"
 
 #include "mlir/IR/Dialect.h"
 #include "mlir/InitAllDialects.h"
@@ -69,6 +70,7 @@ static void hideOpsOfDiagnostics() {
 
 int quantopt::quantOptMain(int argc, char **argv) {
   llvm::InitLLVM init(argc, argv);
+  quantopt::removeStaleOpenMPRegistration();
   DialectRegistry registry;
   quantopt::registerAllDialects(registry);
   mlir::registerAllPasses();

@@ -9,6 +9,7 @@
 
 #include "quantopt/Execution/CompiledModule.h"
 #include "quantopt/Execution/ObjectFile.h"
+#include "quantopt/Runtime/OpenMPRegistration.h"
 
 #include "mlir/Dialect/MLProgram/IR/MLProgram.h"
 #include "mlir/IR/MLIRContext.h"
@@ -65,6 +66,7 @@ static int fail(const llvm::Twine &message) {
 
 int quantopt::quantTranslateMain(int argc, char **argv) {
   llvm::InitLLVM init(argc, argv);
+  removeStaleOpenMPRegistration();
   // The shared library registers hundreds of options.
   cl::ResetCommandLineParser();
   Options options;
