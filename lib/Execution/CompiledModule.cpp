@@ -12,6 +12,7 @@
 #include "Stages.h"
 
 #include "quantopt/Runtime/BufferPool.h"
+#include "quantopt/Runtime/MatrixRegisters.h"
 
 #include "mlir/ExecutionEngine/ExecutionEngine.h"
 #include "mlir/ExecutionEngine/OptUtils.h"
@@ -122,7 +123,10 @@ static cpu::Target hostTarget() {
     llvm::consumeError(builder.takeError());
     return {};
   }
-  return cpu::targetOf(builder->getFeatures().getString());
+  cpu::Target target = cpu::targetOf(builder->getFeatures().getString());
+  if (target.isa == cpu::Isa::Amx && !allowMatrixRegisters())
+    target.isa = cpu::Isa::Avx512;
+  return target;
 }
 
 FailureOr<std::unique_ptr<CompiledModule>>

@@ -51,6 +51,7 @@ VectorRegisters execution::registersOf(cpu::Isa isa) {
   case cpu::Isa::AvxVnni:
     return {8, true};
   case cpu::Isa::Avx512:
+  case cpu::Isa::Amx:
     return {32, true};
   }
   llvm_unreachable("all sets of instructions handled");

@@ -215,10 +215,12 @@ static LinearProblem problemOf(int64_t m, int64_t n, int64_t k,
 static std::vector<Target> targets() {
   std::vector<Target> result = {{Isa::Generic}};
   Target host = hostTarget();
-  if (host.isa == Isa::Avx512 || host.isa == Isa::AvxVnni)
+  if (isAvx512(host.isa) || host.isa == Isa::AvxVnni)
     result.push_back({Isa::Avx2});
-  if (host.isa == Isa::Avx512) // with VL the same instruction as AVX-VNNI's
+  if (isAvx512(host.isa)) // with VL the same instruction as AVX-VNNI's
     result.push_back({Isa::AvxVnni});
+  if (host.isa == Isa::Amx)
+    result.push_back({Isa::Avx512, host.bf16});
   if (host.isa != Isa::Generic)
     result.push_back(host);
   return result;
@@ -324,6 +326,76 @@ TEST(CpuLinear, InputGroups) {
       problem.products.inputGroup = inputGroup;
       check(problem, 3);
     }
+}
+
+/// Tiles of AMX's registers beside those of vectors, and their remainders.
+TEST(CpuLinear, Matrices) {
+  if (hostTarget().isa != Isa::Amx)
+    GTEST_SKIP() << "NOTE: this processor has no AMX: its kernels do not run";
+  for (Compute compute : {Compute::BF16, Compute::I8})
+    for (ZeroKind zero :
+         {ZeroKind::Symmetric, ZeroKind::Integer, ZeroKind::Minimum})
+      for (int64_t inputGroup : {32, 64, 96, 128})
+        for (auto [m, n, k] :
+             {std::tuple<int64_t, int64_t, int64_t>{9, 80, 224},
+              {31, 35, 300},
+              {33, 16, 100},
+              {134, 40, 416}}) {
+          SCOPED_TRACE(llvm::formatv("{0} zero {1} by {2} {3}x{4}x{5}",
+                                     computeName(compute), int(zero),
+                                     inputGroup, m, n, k)
+                           .str());
+          LinearProblem problem = problemOf(m, n, k, compute);
+          problem.weights[0].scheme.groupSize = inputGroup;
+          problem.weights[0].scheme.zero = zero;
+          problem.products.inputGroup = inputGroup;
+          check(problem, m);
+        }
+}
+
+TEST(CpuLinear, MatricesOfAllSchemes) {
+  if (hostTarget().isa != Isa::Amx)
+    GTEST_SKIP() << "NOTE: this processor has no AMX: its kernels do not run";
+  for (Compute compute : {Compute::BF16, Compute::I8}) {
+    LinearProblem problem = problemOf(17, 32, 128, compute);
+    Scheme &scheme = problem.weights[0].scheme;
+    for (unsigned bits = 2; bits <= 8; ++bits)
+      for (ZeroKind zero : {ZeroKind::Symmetric, ZeroKind::Integer}) {
+        SCOPED_TRACE(llvm::formatv("{0} {1} bits, zero {2}",
+                                   computeName(compute), bits, int(zero))
+                         .str());
+        scheme.bits = bits;
+        scheme.zero = zero;
+        check(problem, 17);
+      }
+    scheme.bits = 4;
+    scheme.zero = ZeroKind::Symmetric;
+    for (CodeTable table : {CodeTable::NF4, CodeTable::E2M1}) {
+      SCOPED_TRACE(
+          llvm::formatv("{0} table {1}", computeName(compute), int(table))
+              .str());
+      scheme.table = table;
+      check(problem, 17);
+    }
+  }
+}
+
+/// Segments that are decoded in parts.
+TEST(CpuLinear, MatricesOfLongSegments) {
+  if (hostTarget().isa != Isa::Amx)
+    GTEST_SKIP() << "NOTE: this processor has no AMX: its kernels do not run";
+  for (Compute compute : {Compute::BF16, Compute::I8})
+    for (ZeroKind zero : {ZeroKind::Symmetric, ZeroKind::Minimum})
+      for (int64_t k : {1024, 1500}) {
+        SCOPED_TRACE(llvm::formatv("{0} zero {1} {2}", computeName(compute),
+                                   int(zero), k)
+                         .str());
+        LinearProblem problem = problemOf(20, 32, k, compute);
+        problem.weights[0].scheme.granularity = Granularity::Channel;
+        problem.weights[0].scheme.zero = zero;
+        problem.products.inputGroup = 1536;
+        check(problem, 20);
+      }
 }
 
 TEST(CpuLinear, Channels) {

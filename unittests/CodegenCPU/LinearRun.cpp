@@ -8,6 +8,7 @@
 #include "LinearRun.h"
 
 #include "quantopt/Codegen/CPU/Lowering.h"
+#include "quantopt/Runtime/MatrixRegisters.h"
 
 #include "mlir/ExecutionEngine/OptUtils.h"
 #include "llvm/ExecutionEngine/Orc/JITTargetMachineBuilder.h"
@@ -24,7 +25,10 @@ Target cpu::hostTarget() {
       llvm::cantFail(llvm::orc::JITTargetMachineBuilder::detectHost())
           .getFeatures()
           .getString();
-  return targetOf(features);
+  Target target = targetOf(features);
+  if (target.isa == Isa::Amx && !allowMatrixRegisters())
+    target.isa = Isa::Avx512;
+  return target;
 }
 
 CompiledLinear::CompiledLinear(const LinearProblem &problem,

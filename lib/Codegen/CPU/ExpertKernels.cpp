@@ -137,6 +137,7 @@ void ExpertFunction::panel(const WeightPlanes &planes, Value begin, Value count,
              TileShape shape{tiles.rows, vectors, tiles.split,
                              choice.prefetches, masked};
              shape.scattered = true;
+             shape.matrix = tiles.matrix;
              Value place = b.add(begin, row);
              Values arguments = {
                  b.advance(workspace, b.mul(place, inputRowBytes(problem)))};

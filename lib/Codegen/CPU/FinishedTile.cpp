@@ -159,11 +159,11 @@ func::FuncOp cpu::emitFinishedTile(ModuleOp module,
     pointers += weight.scheme.zero == ZeroKind::Symmetric ? 2 : 3;
   }
   const LinearWeight &first = problem.weights[epilogue.weights[0]];
-  name +=
-      (Twine(shape.rows) + "x" + Twine(shape.vectors) + "_" + Twine(first.n) +
-       "_" + Twine(problem.k) + (shape.prefetches ? "p" : "") +
-       (shape.masked ? "_m_" : "_") + epilogueName(epilogue))
-          .str();
+  name += (Twine(shape.rows) + "x" + Twine(shape.vectors) + "_" +
+           Twine(first.n) + "_" + Twine(problem.k) +
+           (shape.prefetches ? "p" : "") + (shape.matrix ? "a" : "") +
+           (shape.masked ? "_m_" : "_") + epilogueName(epilogue))
+              .str();
   if (auto found = module.lookupSymbol<func::FuncOp>(name))
     return found;
   func::FuncOp function = startFunction(module, name, pointers, shape.masked);

@@ -197,6 +197,10 @@ void KernelBuilder::prefetch(Value address, int64_t bytes) {
   LLVM::Prefetch::create(*this, advance(address, bytes), 0, 2, 1);
 }
 
+void KernelBuilder::prefetchSoon(Value address, int64_t bytes) {
+  LLVM::Prefetch::create(*this, advance(address, bytes), 0, 3, 1);
+}
+
 Value KernelBuilder::widen(Value value) {
   Type element = getElementTypeOrSelf(value);
   if (element.isF32())
@@ -241,6 +245,10 @@ Value KernelBuilder::intrinsic(StringRef name, Type type,
   return LLVM::CallIntrinsicOp::create(*this, type, getStringAttr(name),
                                        arguments)
       .getResult(0);
+}
+
+void KernelBuilder::intrinsic(StringRef name, ValueRange arguments) {
+  LLVM::CallIntrinsicOp::create(*this, getStringAttr(name), arguments);
 }
 
 Value KernelBuilder::less(Value a, Value b) {

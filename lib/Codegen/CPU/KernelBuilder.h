@@ -81,7 +81,9 @@ public:
   void storeMasked(Value value, Value address, Value mask);
   /// Lane numbers from 0, below `count` (i64).
   Value maskBelow(Value count, int64_t lanes);
+  /// Into the second cache, or into the first.
   void prefetch(Value address, int64_t bytes);
+  void prefetchSoon(Value address, int64_t bytes);
   /// Floats of a kind of memory as f32, and back.
   Value loadFloats(FloatKind kind, int64_t lanes, Value address,
                    int64_t bytes = 0);
@@ -90,6 +92,8 @@ public:
   Value narrow(FloatKind kind, Value value);
 
   Value intrinsic(llvm::StringRef name, Type type, ValueRange arguments);
+  /// One without a result.
+  void intrinsic(llvm::StringRef name, ValueRange arguments);
 
   /// A loop from 0 to `end` (i64) by `step`.
   Values loop(Value end, int64_t step, ValueRange initial,

@@ -83,7 +83,8 @@ struct RowTiles {
   int64_t rows;
   /// ShapedType::kDynamic: as many as there are rows left for.
   int64_t count;
-  int64_t split; ///< of TileShape
+  int64_t split;       ///< of TileShape
+  bool matrix = false; ///< of TileShape
 };
 /// The tiles that a number of rows is computed with.
 struct TileChoice {
@@ -140,6 +141,8 @@ struct TileShape {
   bool toBuffer = false;
   /// The argument behind y says which row of it each row of the tile is.
   bool scattered = false;
+  /// Sums are in matrix registers; below their 16 rows or a multiple of them.
+  bool matrix = false;
 };
 
 /// The function that computes one: (row of the workspace, codes, scales,

@@ -106,7 +106,7 @@ std::string cpu::verify(const LinearProblem &problem) {
   if (problem.products.compute == Compute::BF16 && !problem.target.bf16)
     return "the target has no dot products of bf16 - compute in f32";
   if (problem.products.compute == Compute::BF16 &&
-      problem.target.isa != Isa::Avx512)
+      !isAvx512(problem.target.isa))
     return "bf16 is multiplied with AVX-512 alone";
   if (std::string message = verify(problem.products); !message.empty())
     return message;
@@ -395,6 +395,7 @@ void LinearFunction::panel(const Unit &unit, const Arrays &arrays,
   int64_t vectors = masked ? 1 : choice.vectors;
   forTiles(b, choice, rows, tiles, [&](Value row, const RowTiles &size) {
     TileShape shape{size.rows, vectors, size.split, choice.prefetches, masked};
+    shape.matrix = size.matrix;
     tile(unit, arrays, first, row, shape);
   });
 }

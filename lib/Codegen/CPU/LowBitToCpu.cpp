@@ -375,7 +375,7 @@ struct LowBitToCpuPass
     std::optional<Isa> parsed = parseIsa(isa);
     if (!parsed) {
       module.emitError("lowbit-to-cpu knows no instructions '")
-          << isa << "' - give isa=avx512, avxvnni, avx2, neon or generic";
+          << isa << "' - give isa=amx, avx512, avxvnni, avx2, neon or generic";
       return signalPassFailure();
     }
     std::optional<Compute> kind = parseCompute(compute);
@@ -385,7 +385,7 @@ struct LowBitToCpuPass
       return signalPassFailure();
     }
     Products products{*kind, inputGroup};
-    Target target{*parsed, bf16 && *parsed == Isa::Avx512};
+    Target target{*parsed, bf16 && isAvx512(*parsed)};
     SmallVector<lowbit::LinearOp> linears;
     WalkResult known = module.walk([&](lowbit::LinearOp linear) -> WalkResult {
       if (!linear.isQuantized())

@@ -57,8 +57,9 @@ cpu::Target cpu::targetOf(const llvm::TargetMachine &machine) {
   llvm::SmallVector<const char *> names;
   if (machine.getTargetTriple().isX86())
     names = {"+avx512f",    "+avx512bw",   "+avx512vl",   "+avx512dq",
-             "+avx512vbmi", "+avx512vnni", "+avx512bf16", "+avx2",
-             "+fma",        "+f16c",       "+avxvnni"};
+             "+avx512vbmi", "+avx512vnni", "+avx512bf16", "+amx-tile",
+             "+amx-int8",   "+amx-bf16",   "+avx2",       "+fma",
+             "+f16c",       "+avxvnni"};
   else if (machine.getTargetTriple().isAArch64())
     names = {"+neon", "+dotprod"};
   std::string features;

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Kernels.h"
+#include "MatrixRegisters.h"
 
 using namespace mlir;
 using namespace quantopt;
@@ -20,7 +21,7 @@ static int64_t maxRows(const VectorTarget &target, int64_t vectors,
          (vectors * (keepsTotals ? 2 : 1));
 }
 
-/// Segments that are this short make it worth to keep totals in registers.
+/// Segments up to this length make it worth to keep totals in registers.
 static constexpr int64_t kShortSegment = 64;
 
 /// Up to so many rows, memory or its latency decides more than registers do.
@@ -35,8 +36,68 @@ static constexpr int64_t kSumsInFlight = 4;
 /// Rows that are counted when the function runs take tiles as for so many.
 static constexpr int64_t kCountedRows = 8;
 
+/// Rows of the largest tile of matrix registers: codes are decoded once for
+/// each, and its totals are to stay in the first cache.
+static constexpr int64_t kMatrixTileRows = 128;
+
+/// The fewest rows for which matrix registers are faster than vectors; none if
+/// they cannot be used.
+static std::optional<int64_t> fewestMatrixRows(const LinearProblem &problem) {
+  if (problem.target.isa != Isa::Amx ||
+      problem.products.compute == Compute::F32)
+    return std::nullopt;
+  Segments segments(problem, problem.weights[0].scheme);
+  if (!segments.hasWholeBlocks())
+    return std::nullopt;
+  if (problem.products.compute == Compute::BF16)
+    return 2; // pairs of bf16 are slow in vectors
+  // Sums of short segments are scaled too often.
+  return segments.length < kShortSegment ? 9 : 5;
+}
+
+/// Sums in flight where few rows have few sums.
+static int64_t splitOf(int64_t rows, int64_t vectors) {
+  return std::max<int64_t>(kSumsInFlight / (rows * vectors), 1);
+}
+
+static int64_t tilesPerBlock(const LinearProblem &problem, int64_t tileRows) {
+  return std::max<int64_t>(kBlockInput / (tileRows * inputRowBytes(problem)),
+                           1);
+}
+
+/// Tiles of matrix registers, and of vectors for the few rows that are left.
+static TileChoice chooseMatrixTiles(const LinearProblem &problem, int64_t rows,
+                                    int64_t fewestRows) {
+  TileChoice choice;
+  choice.vectors = MatrixRegisters::kOperands;
+  choice.prefetches = true;
+  choice.tilesPerBlock = tilesPerBlock(problem, kMatrixTileRows);
+  auto add = [&](int64_t rows, int64_t count) {
+    bool isMatrix = rows >= fewestRows;
+    choice.tiles.push_back(
+        {rows, count, isMatrix ? 1 : splitOf(rows, choice.vectors), isMatrix});
+  };
+  if (ShapedType::isDynamic(rows)) {
+    for (int64_t size = kMatrixTileRows; size > 0; size /= 2)
+      add(size, ShapedType::kDynamic);
+    return choice;
+  }
+  // A tile has one size of registers.
+  if (int64_t count = rows / kMatrixTileRows)
+    add(kMatrixTileRows, count);
+  int64_t left = rows % kMatrixTileRows, odd = left % MatrixRegisters::kRows;
+  if (left != odd)
+    add(left - odd, 1);
+  if (odd)
+    add(odd, 1);
+  return choice;
+}
+
 TileChoice cpu::chooseTiles(const LinearProblem &problem, int64_t rows) {
   bool isCounted = ShapedType::isDynamic(rows);
+  std::optional<int64_t> matrixRows = fewestMatrixRows(problem);
+  if (matrixRows && (isCounted || rows >= *matrixRows))
+    return chooseMatrixTiles(problem, rows, *matrixRows);
   rows = isCounted ? kCountedRows : std::max<int64_t>(rows, 1);
   VectorTarget target(problem.target);
   bool isWide = target.registers() == 32;
@@ -52,17 +113,14 @@ TileChoice cpu::chooseTiles(const LinearProblem &problem, int64_t rows) {
     // are registers.
     choice.vectors = isBytes ? std::min<int64_t>(choice.vectors, 2) : 1;
   // Where nothing but codes is waited for, the processor's own prefetcher is
-  // better.
-  choice.prefetches = !(isBytes && rows == 1);
+  // better, but not on those that have AMX.
+  choice.prefetches = !(isBytes && rows == 1) || problem.target.isa == Isa::Amx;
   bool keepsTotals =
       isWide && (choice.vectors == 1 || (isShort && rows > kFewRows));
   int64_t most = maxRows(target, choice.vectors, keepsTotals);
-  choice.tilesPerBlock =
-      std::max<int64_t>(kBlockInput / (most * inputRowBytes(problem)), 1);
+  choice.tilesPerBlock = tilesPerBlock(problem, most);
   auto add = [&](int64_t rows, int64_t count) {
-    int64_t sums = rows * choice.vectors;
-    choice.tiles.push_back(
-        {rows, count, std::max<int64_t>(kSumsInFlight / sums, 1)});
+    choice.tiles.push_back({rows, count, splitOf(rows, choice.vectors)});
   };
   if (isCounted) {
     // The largest, then powers of two.

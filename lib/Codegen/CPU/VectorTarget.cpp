@@ -25,13 +25,15 @@ StringRef cpu::isaName(Isa isa) {
     return "avxvnni";
   case Isa::Avx512:
     return "avx512";
+  case Isa::Amx:
+    return "amx";
   }
   llvm_unreachable("all handled");
 }
 
 std::optional<Isa> cpu::parseIsa(StringRef name) {
-  for (Isa isa :
-       {Isa::Generic, Isa::Neon, Isa::Avx2, Isa::AvxVnni, Isa::Avx512})
+  for (Isa isa : {Isa::Generic, Isa::Neon, Isa::Avx2, Isa::AvxVnni, Isa::Avx512,
+                  Isa::Amx})
     if (isaName(isa) == name)
       return isa;
   return std::nullopt;
@@ -45,8 +47,11 @@ Target cpu::targetOf(StringRef features) {
         names, [&](StringRef name) { return llvm::is_contained(list, name); });
   };
   if (has({"+avx512f", "+avx512bw", "+avx512vl", "+avx512dq", "+avx512vbmi",
-           "+avx512vnni"}))
-    return {Isa::Avx512, has({"+avx512bf16"})};
+           "+avx512vnni"})) {
+    bool bf16 = has({"+avx512bf16"});
+    bool isAmx = bf16 && has({"+amx-tile", "+amx-int8", "+amx-bf16"});
+    return {isAmx ? Isa::Amx : Isa::Avx512, bf16};
+  }
   if (has({"+avx2", "+fma", "+f16c", "+avxvnni"}))
     return {Isa::AvxVnni};
   if (has({"+avx2", "+fma", "+f16c"}))
@@ -59,6 +64,7 @@ Target cpu::targetOf(StringRef features) {
 int64_t VectorTarget::lanes() const {
   switch (target.isa) {
   case Isa::Avx512:
+  case Isa::Amx:
     return 16;
   case Isa::Avx2:
   case Isa::AvxVnni:
@@ -73,6 +79,7 @@ int64_t VectorTarget::lanes() const {
 bool VectorTarget::multipliesUnsigned(int64_t largest) const {
   switch (target.isa) {
   case Isa::Avx512:
+  case Isa::Amx:
   case Isa::AvxVnni:
   case Isa::Generic:
     return true;
@@ -104,6 +111,7 @@ Value VectorTarget::dotBytes(KernelBuilder &b, Value acc, Value w, Value x,
   VectorType bytes = b.vector(4 * n, b.getI8Type());
   switch (target.isa) {
   case Isa::Avx512:
+  case Isa::Amx:
     return b.intrinsic("llvm.x86.avx512.vpdpbusd.512", acc.getType(),
                        {acc, b.bitcast(bytes, w), b.bitcast(bytes, x)});
   case Isa::AvxVnni:
@@ -169,6 +177,7 @@ Value VectorTarget::lookupBytes(KernelBuilder &b, ArrayRef<int64_t> table,
   Value result;
   switch (target.isa) {
   case Isa::Avx512:
+  case Isa::Amx:
     result =
         b.intrinsic("llvm.x86.avx512.pshuf.b.512", bytes,
                     {b.vectorOf(bytes, ArrayRef<int64_t>(repeated)), index});
@@ -198,6 +207,7 @@ Value VectorTarget::lookupFloats(KernelBuilder &b, ArrayRef<float> table,
   VectorType floats = b.vector(n, b.getF32Type());
   switch (target.isa) {
   case Isa::Avx512:
+  case Isa::Amx:
     return b.intrinsic("llvm.x86.avx512.permvar.sf.512", floats,
                        {b.vectorOf(floats, table), index});
   case Isa::Avx2:

@@ -47,13 +47,13 @@ public:
                      Value lanes) const;
   /// For each 16-bit half of a lane, by its low 5 bits, an entry of a table of
   /// 32 halves; only where hasLookupHalves().
-  bool hasLookupHalves() const { return target.isa == Isa::Avx512; }
+  bool hasLookupHalves() const { return isAvx512(target.isa); }
   Value lookupHalves(KernelBuilder &b, llvm::ArrayRef<int64_t> table,
                      Value lanes) const;
 
 private:
   bool hasManyRegisters() const {
-    return target.isa == Isa::Avx512 || target.isa == Isa::Neon;
+    return isAvx512(target.isa) || target.isa == Isa::Neon;
   }
 
   Target target;

@@ -147,9 +147,9 @@ private:
   }
 
   void addOpenAndClose() {
-    llvm::Constant *words[] = {b.getInt64(interface.weightsSize),
-                               b.getInt64(interface.weightsDigest),
-                               b.getInt64(interface.arenaBytes)};
+    llvm::Constant *words[] = {
+        b.getInt64(interface.weightsSize), b.getInt64(interface.weightsDigest),
+        b.getInt64(interface.arenaBytes), b.getInt64(interface.usesMatrices)};
     auto *value = llvm::ConstantArray::get(
         llvm::ArrayType::get(b.getInt64Ty(), std::size(words)), words);
     auto *description =

@@ -31,6 +31,7 @@ struct ObjectInterface {
   std::string name; ///< of the model; what all symbols begin with
   std::vector<ObjectEntry> entries;
   uint64_t weightsSize, weightsDigest, arenaBytes;
+  bool usesMatrices; ///< the registers of AMX
 };
 
 /// The header, whole.

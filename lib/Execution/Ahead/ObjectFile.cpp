@@ -133,8 +133,9 @@ LogicalResult ObjectWriter::addEntry(StringRef name) {
   Compilation &compilation = *compilations.back();
   compilation.module = *module;
   compilation.ahead = true;
-  setTarget(compilation, cpu::targetOf(featureText(*machine)),
-            options.products);
+  cpu::Target target = cpu::targetOf(featureText(*machine));
+  interface.usesMatrices = target.isa == cpu::Isa::Amx;
+  setTarget(compilation, target, options.products);
   if (failed(compileToLLVM(compilation, name)))
     return failure();
 
@@ -208,6 +209,7 @@ LogicalResult ObjectWriter::writeFiles() {
 
 LogicalResult ObjectWriter::run() {
   interface.arenaBytes = 0;
+  interface.usesMatrices = false;
   if (std::string rule = cpu::verify(options.products); !rule.empty())
     return fail() << rule;
   if (failed(findEntries()) || failed(startModule()))

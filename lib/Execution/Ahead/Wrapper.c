@@ -22,6 +22,7 @@ int snprintf(char *to, Size size, const char *format, ...);
 void *aligned_alloc(Size alignment, Size size);
 void free(void *block);
 void abort(void);
+long syscall(long number, ...);
 
 enum { readOnly = 0, toEnd = 2, protRead = 1, mapPrivate = 2, errorSize = 256 };
 
@@ -36,6 +37,7 @@ typedef struct {
 typedef struct {
   Size size, digest; // of the file of weights
   Size arena;        // bytes of activations
+  Size matrices;     // whether AMX's registers are used
 } Description;
 
 typedef struct {
@@ -63,7 +65,16 @@ static const char *check(const Header *header, Size size,
   return 0;
 }
 
-Model *quantoptOpen(const char *path, char *error, const Description *expected) {
+/// Linux on x86-64 lets a process use AMX's registers once it has asked.
+static int allowMatrices(void) {
+  enum { archPrctl = 158, requestPermission = 0x1023, matrixData = 18 };
+  return syscall(archPrctl, requestPermission, matrixData) == 0;
+}
+
+Model *quantoptOpen(const char *path, char *error,
+                    const Description *expected) {
+  if (expected->matrices && !allowMatrices())
+    return fail(error, "this model", "needs AMX, which the system refuses");
   int file = open(path, readOnly);
   if (file < 0)
     return fail(error, path, "cannot be opened");
@@ -76,7 +87,8 @@ Model *quantoptOpen(const char *path, char *error, const Description *expected) 
     return fail(error, path, "cannot be mapped, or is too short");
   const char *problem = check(map, size, expected);
   Model *model = problem ? 0 : aligned_alloc(64, 64);
-  char *arena = model ? aligned_alloc(64, (expected->arena + 127) / 64 * 64) : 0;
+  char *arena =
+      model ? aligned_alloc(64, (expected->arena + 127) / 64 * 64) : 0;
   if (!arena) {
     free(model);
     munmap(map, size);

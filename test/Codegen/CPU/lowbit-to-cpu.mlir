@@ -6,7 +6,7 @@
 // RUN: not quant-opt %t.mlir --lowbit-to-cpu=compute=i4 2>&1 | FileCheck %s --check-prefix=COMPUTE
 // RUN: not quant-opt %t.mlir --lowbit-to-cpu="isa=avx2 compute=bf16" 2>&1 | FileCheck %s --check-prefix=BF16
 
-// ISA: error: lowbit-to-cpu knows no instructions 'mmx' - give isa=avx512
+// ISA: error: lowbit-to-cpu knows no instructions 'mmx' - give isa=amx, avx512
 // COMPUTE: error: lowbit-to-cpu cannot multiply in 'i4' - give compute=f32, bf16 or i8
 // BF16: error: layer 'linear.0' has no CPU kernel: the target has no dot products of bf16 - compute in f32
 

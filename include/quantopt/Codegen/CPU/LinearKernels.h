@@ -14,7 +14,8 @@
 //
 // A register holds neighbouring rows of W, one a lane; a word of x is broadcast
 // against it: four i8, two bf16 or one f32. So one packed buffer serves every
-// m, and nothing is shuffled across lanes.
+// m, and nothing is shuffled across lanes. Sixteen of these registers, in
+// memory, are what AMX takes as a matrix of 16 rows of W.
 //
 //===----------------------------------------------------------------------===//
 
@@ -38,7 +39,10 @@ enum class Isa : uint8_t {
   Avx2,    ///< AVX2, FMA and F16C
   AvxVnni, ///< Avx2 and AVX-VNNI
   Avx512,  ///< AVX-512 F, BW, VL, VBMI and VNNI
+  Amx,     ///< Avx512, and matrix registers: AMX-INT8 and AMX-BF16
 };
+/// Whether it has 512-bit vectors.
+inline bool isAvx512(Isa isa) { return isa >= Isa::Avx512; }
 /// As options spell it, and back.
 llvm::StringRef isaName(Isa isa);
 std::optional<Isa> parseIsa(llvm::StringRef name);

@@ -45,7 +45,7 @@ def LowBitToCpu : Pass<"lowbit-to-cpu", "::mlir::ModuleOp"> {
   }];
   let options = [
     Option<"isa", "isa", "std::string", /*default=*/"\"avx512\"",
-           "avx512 (VNNI, VBMI), avxvnni, avx2, neon (with dot products) or "
+           "amx, avx512 (VNNI, VBMI), avxvnni, avx2, neon (with dot products) or "
            "generic">,
     Option<"bf16", "bf16", "bool", /*default=*/"true",
            "Whether avx512 has AVX512-BF16">,
