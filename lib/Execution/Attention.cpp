@@ -26,8 +26,11 @@ void execution::formAttention(Compilation &compilation) {
       products.push_back(op);
   });
   llvm::StringMap<func::FuncOp> kernels;
-  bool bf16Products =
-      compilation.cpu.bf16 && compilation.products.compute != cpu::Compute::F32;
+  // Processors with AMX multiply pairs of bf16 in vectors at half the rate of
+  // f32.
+  bool bf16Products = compilation.cpu.bf16 &&
+                      compilation.cpu.isa != cpu::Isa::Amx &&
+                      compilation.products.compute != cpu::Compute::F32;
   OpBuilder top(compilation.module.getBodyRegion());
   for (linalg::GenericOp product : products) {
     std::optional<Attention> attention = matchAttention(product);
