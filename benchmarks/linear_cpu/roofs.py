@@ -11,8 +11,9 @@ import subprocess
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-# In the order of roofs.c: bytes read a second, then multiplications and additions a second.
-KINDS = ("dram", "i8", "bf16", "f32")
+# In the order of roofs.c: bytes read a second, then multiplications and additions a second, with
+# vectors and with AMX's matrices.
+KINDS = ("dram", "i8", "bf16", "f32", "i8 matrices", "bf16 matrices")
 BUFFER = 256 << 20
 
 

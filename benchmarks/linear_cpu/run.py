@@ -72,7 +72,7 @@ def interpreters(folder: Path | None, told: list[str]) -> dict[str, Path]:
 
 def lines(name: str, row: dict) -> list[str]:
     """A row as text."""
-    rates = ", ".join(f"{kind} {row['roof'][kind] / 1e9:.0f}" for kind in roofs.KINDS)
+    rates = ", ".join(f"{kind} {rate / 1e9:.0f}" for kind, rate in row["roof"].items() if rate)
     text = [f"{name}: roofs in G/s: {rates}" + ("" if row["real_time"] else "; no real time")]
     for program, entry in row["entries"].items():
         if "seconds" not in entry:

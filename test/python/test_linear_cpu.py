@@ -176,6 +176,8 @@ def test_roofs_are_those_of_the_processor(tmp_path):
     assert rates["dram"] > 1e8 and rates["f32"] > 1e9
     assert (rates["bf16"] > 0) == ("avx512_bf16" in flags)
     assert (rates["i8"] > 0) == ("avx512_vnni" in flags or "avx_vnni" in flags)
+    assert (rates["i8 matrices"] > 0) == ("amx_int8" in flags)
+    assert (rates["bf16 matrices"] > 0) == ("amx_bf16" in flags)
 
 
 # --- Programs -----------------------------------------------------------------
