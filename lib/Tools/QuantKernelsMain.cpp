@@ -40,8 +40,9 @@ struct Options {
                             cl::desc("sm_80, sm_89, sm_90a, sm_100a, sm_120")};
   cl::opt<std::string> isa{
       "isa",
-      cl::desc("Make an object file for a CPU instead: host, amx, avx512, "
-               "avxvnni, avx2, neon, generic")};
+      cl::desc("Make an object file for a CPU instead: host, amx (whose caller "
+               "asks Linux for the registers), avx512, avxvnni, avx2, "
+               "neon, generic")};
   cl::opt<std::string> triple{
       "triple", cl::desc("The CPU's system, as LLVM names it (this one)")};
   cl::opt<std::string> features{

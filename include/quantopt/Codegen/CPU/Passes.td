@@ -31,6 +31,10 @@ def LowBitToCpu : Pass<"lowbit-to-cpu", "::mlir::ModuleOp"> {
     * `compute=i8`: x quantized for each row and group while it is read, products
       of bytes, the scales of both applied to sums of a group.
 
+    `isa=amx` is avx512 with matrix registers for x of more than a few rows. Linux
+    lets a process use them once it has asked (arch_prctl, ARCH_REQ_XCOMP_PERM of
+    18, as quant-run and the object files of quant-translate do).
+
     The experts of a layer, with weights of one type and numbers that follow each
     other, are one call too: rows are sorted by expert when it is made. Groups that
     do not begin at multiples of 4 have no kernels.
