@@ -182,7 +182,6 @@ parseCpuProblem(const Options &options, MLIRContext &context,
   problem.m = options.m;
   problem.k = options.k;
   problem.x = problem.y = options.type;
-  problem.products = {options.compute, options.inputGroup};
   problem.target = cpu::targetOf(machine);
   if (options.isa != "host") {
     std::optional<cpu::Isa> isa = cpu::parseIsa(options.isa);
@@ -193,6 +192,8 @@ parseCpuProblem(const Options &options, MLIRContext &context,
     problem.target.isa = *isa;
     problem.target.bf16 &= cpu::isAvx512(*isa);
   }
+  problem.products = cpu::bestProducts({options.compute, options.inputGroup},
+                                       problem.target, problem.m);
   if (std::string rule = verify(problem); !rule.empty())
     return llvm::createStringError(rule);
   return problem;

@@ -99,6 +99,14 @@ std::string cpu::verify(const Products &products) {
   return "";
 }
 
+Products cpu::bestProducts(const Products &products, const Target &target,
+                           int64_t m) {
+  Products best = products;
+  if (target.isa == Isa::Amx && m == 1 && best.compute == Compute::BF16)
+    best.compute = Compute::F32;
+  return best;
+}
+
 std::string cpu::verify(const LinearProblem &problem) {
   if (problem.weights.empty() || problem.k < 1 ||
       (problem.m < 0 && !ShapedType::isDynamic(problem.m)))

@@ -57,7 +57,7 @@ static LinearProblem describe(ArrayRef<lowbit::LinearOp> group,
                     : problem.m * size;
   problem.x = *getFloatKind(x.getElementType());
   problem.y = *getFloatKind(first.getResult().getType().getElementType());
-  problem.products = products;
+  problem.products = bestProducts(products, target, problem.m);
   problem.target = target;
   if (first.isRouted()) {
     problem.experts.first = *first.getExpert();

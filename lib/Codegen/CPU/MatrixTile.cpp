@@ -5,9 +5,9 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// Of a part of k, codes are decoded once into a buffer in the first cache.
-// Then, for all rows of x, 32 at a time: products, whose sums go through memory
-// into vector registers, where they are scaled and added to totals in the first
+// Of a run of k, codes are decoded once into a buffer in the first cache. Then,
+// for all rows of x, 32 at a time: products, whose sums go through memory into
+// vector registers, where they are scaled and added to totals in the first
 // cache.
 //
 //===----------------------------------------------------------------------===//
@@ -22,6 +22,11 @@ using namespace quantopt::cpu;
 /// Bytes of W, decoded, for each vector of rows.
 static constexpr int64_t kDecodedBytes = 8192;
 
+/// Segments up to so many bytes of a row of x are scaled together, so that
+/// totals are read and written less often; sums of more do not stay in the
+/// first cache.
+static constexpr int64_t kRunBytes = 256, kMostTogether = 4;
+
 namespace {
 class MatrixTile : public TileBase {
 public:
@@ -32,18 +37,23 @@ public:
   void emit();
 
 private:
+  /// Neighbours in k that are multiplied one after the other and scaled
+  /// together: whole segments, or a part of one.
+  struct Run {
+    Value firstSegment, firstBlock; ///< i64
+    int64_t segments, blocks;       ///< and how many blocks each has
+    /// What a sum of x is multiplied with is added once for a segment.
+    bool addsInputSums = true;
+  };
+  void run(const Run &run);
   void segment(Value index, int64_t blocks);
-  /// Blocks [first, first + blocks) of segment `index`. What a sum of x is
-  /// multiplied with is added once for a segment.
-  void part(Value index, Value first, int64_t blocks, bool addsInputSums);
   void decode(Value codes, int64_t blocks);
   void decodeStep(Value codes, Value to, int64_t blocks);
-  /// Products of `numInputs` registers of x.
-  void multiply(Value words, int64_t numInputs, int64_t steps);
-  void storeSums(int64_t numInputs);
-  void addSums(Value firstRow, int64_t numInputs, Value index,
-               const Scales &scales, bool addsInputSums, Value nextWords,
-               int64_t nextBytes);
+  /// Products of `numInputs` registers of x with one segment, to `sums`.
+  void multiply(Value words, Value weights, int64_t numInputs, int64_t steps,
+                Value sums);
+  void addSums(Value firstRow, int64_t numInputs, const Run &run,
+               ArrayRef<Scales> scales, Value nextWords);
   void forRegisters(int64_t numInputs,
                     function_ref<void(int64_t, int64_t)> body);
 
@@ -58,8 +68,12 @@ private:
   /// Whether bytes of W are moved around 0 when they are decoded, so that sums
   /// are what they stand for.
   bool centers() const { return biasPerSum() != 0; }
-  int64_t partBlocks() const {
+  int64_t runBlocks() const {
     return kDecodedBytes / (layout.wordsPerBlock * lanes * 4);
+  }
+  int64_t stepBytes() const { return shape.vectors * registerBytes(); }
+  int64_t sumsBytes() const {
+    return MatrixRegisters::kOperands * shape.vectors * registerBytes();
   }
   /// Of decoded words, or of sums.
   int64_t registerBytes() const {
@@ -115,16 +129,15 @@ void MatrixTile::decodeStep(Value codes, Value to, int64_t blocks) {
 
 void MatrixTile::decode(Value codes, int64_t blocks) {
   int64_t stepCodes = stepBlocks * line::blockBytes(scheme.bits);
-  int64_t stepBytes = shape.vectors * registerBytes();
   int64_t steps = blocks / stepBlocks;
   b.loop(b.constant(steps), 1, {}, [&](Value step, ValueRange) {
     decodeStep(b.advance(codes, b.mul(step, stepCodes)),
-               b.advance(decoded, b.mul(step, stepBytes)), stepBlocks);
+               b.advance(decoded, b.mul(step, stepBytes())), stepBlocks);
     return Values();
   });
   if (int64_t rest = blocks % stepBlocks)
     decodeStep(b.advance(codes, steps * stepCodes),
-               b.advance(decoded, steps * stepBytes), rest);
+               b.advance(decoded, steps * stepBytes()), rest);
 }
 
 /// `body` gets each register of x with each of W.
@@ -135,15 +148,15 @@ void MatrixTile::forRegisters(int64_t numInputs,
       body(i, vector);
 }
 
-void MatrixTile::multiply(Value words, int64_t numInputs, int64_t steps) {
+void MatrixTile::multiply(Value words, Value weights, int64_t numInputs,
+                          int64_t steps, Value sums) {
   forRegisters(numInputs, [&](int64_t i, int64_t vector) {
     registers.clearSums(i, vector);
   });
   int64_t inputBytes = stepBlocks * layout.wordsPerBlock * 4;
-  int64_t weightBytes = shape.vectors * registerBytes();
   b.loop(b.constant(steps), 1, {}, [&](Value step, ValueRange) {
     Value x = b.advance(words, b.mul(step, inputBytes));
-    Value w = b.advance(decoded, b.mul(step, weightBytes));
+    Value w = b.advance(weights, b.mul(step, stepBytes()));
     for (int64_t i = 0; i < numInputs; ++i)
       registers.loadInput(i, b.advance(x, i * registerRows * layout.rowBytes),
                           layout.rowBytes);
@@ -157,92 +170,90 @@ void MatrixTile::multiply(Value words, int64_t numInputs, int64_t steps) {
     });
     return Values();
   });
-}
-
-void MatrixTile::storeSums(int64_t numInputs) {
   forRegisters(numInputs, [&](int64_t i, int64_t vector) {
     int64_t place = i * shape.vectors + vector;
     registers.storeSums(i, vector, b.advance(sums, place * registerBytes()));
   });
 }
 
-void MatrixTile::addSums(Value firstRow, int64_t numInputs, Value index,
-                         const Scales &scales, bool addsInputSums,
-                         Value nextWords, int64_t nextBytes) {
+void MatrixTile::addSums(Value firstRow, int64_t numInputs, const Run &run,
+                         ArrayRef<Scales> scales, Value nextWords) {
+  int64_t runBytes = run.segments * run.blocks * layout.wordsPerBlock * 4;
   b.loop(b.constant(registerRows), 1, {}, [&](Value row, ValueRange) {
     for (int64_t i = 0; i < numInputs; ++i) {
       Value own = b.add(b.add(firstRow, row), b.constant(i * registerRows));
       Value from = inputRow(own);
-      InputScales rowScales = loadInputScales(from, 0, index);
-      if (!addsInputSums)
-        rowScales.sum = {};
+      // x of one run and of the next are in lines of their own.
       Value next = b.advance(from, nextWords);
-      for (int64_t at = 0; at < nextBytes; at += line::kLineBytes)
+      for (int64_t at = 0; at < runBytes; at += line::kLineBytes)
         b.prefetchSoon(next, at);
+      SmallVector<InputScales> inputScales;
+      for (int64_t at = 0; at < run.segments; ++at) {
+        Value index = b.add(run.firstSegment, b.constant(at));
+        inputScales.push_back(loadInputScales(from, 0, index));
+        if (!run.addsInputSums)
+          inputScales.back().sum = {};
+      }
       for (int64_t vector = 0; vector < shape.vectors; ++vector) {
         int64_t place = i * shape.vectors + vector;
-        Value sum = b.load(sumType, b.advance(sums, b.mul(row, lanes * 4)),
-                           place * registerBytes());
-        Value at = totalAt(own, vector);
-        b.store(addScaled(b.load(floats, at), sum, scales, vector, rowScales),
-                at);
+        Value sumsAt = b.advance(sums, b.mul(row, lanes * 4));
+        Value address = totalAt(own, vector);
+        Value total = b.load(floats, address);
+        for (int64_t at = 0; at < run.segments; ++at) {
+          Value sum = b.load(sumType, sumsAt,
+                             at * sumsBytes() + place * registerBytes());
+          total = addScaled(total, sum, scales[at], vector, inputScales[at]);
+        }
+        b.store(total, address);
       }
     }
     return Values();
   });
 }
 
-void MatrixTile::part(Value index, Value first, int64_t blocks,
-                      bool addsInputSums) {
-  Value block = b.add(b.mul(index, segments.blocks()), first);
-  decode(b.advance(codes, b.mul(block, line::blockBytes(scheme.bits))), blocks);
-  Scales groupScales = loadScales(index);
+void MatrixTile::run(const Run &run) {
+  Value block =
+      b.add(b.mul(run.firstSegment, segments.blocks()), run.firstBlock);
+  decode(b.advance(codes, b.mul(block, line::blockBytes(scheme.bits))),
+         run.segments * run.blocks);
+  SmallVector<Scales> scales;
+  for (int64_t at = 0; at < run.segments; ++at)
+    scales.push_back(loadScales(b.add(run.firstSegment, b.constant(at))));
+  int64_t segmentBytes = run.blocks * layout.wordsPerBlock * 4;
+  int64_t steps = line::ceilDiv(run.blocks, stepBlocks);
   Value words =
       b.add(b.mul(block, layout.wordsPerBlock * 4), b.constant(layout.words));
-  int64_t steps = line::ceilDiv(blocks, stepBlocks);
-  auto products = [&](Value row, int64_t numInputs) {
-    multiply(b.advance(inputRow(row), words), numInputs, steps);
+  Value nextWords = b.add(words, b.constant(run.segments * segmentBytes));
+  auto rows = [&](Value row, int64_t numInputs) {
+    for (int64_t at = 0; at < run.segments; ++at)
+      multiply(b.advance(b.advance(inputRow(row), words), at * segmentBytes),
+               b.advance(decoded, at * steps * stepBytes()), numInputs, steps,
+               b.advance(sums, at * sumsBytes()));
+    addSums(row, numInputs, run, scales, nextWords);
   };
-  auto scaleSums = [&](Value row, int64_t numInputs) {
-    int64_t partBytes = blocks * layout.wordsPerBlock * 4;
-    addSums(row, numInputs, index, groupScales, addsInputSums,
-            b.add(words, b.constant(partBytes)), partBytes);
-  };
-  // While products are made, the sums of those before are scaled.
   int64_t both = MatrixRegisters::kOperands * registerRows;
   int64_t pairs = shape.rows / both;
-  int64_t numInputs = pairs ? MatrixRegisters::kOperands : 1;
-  products(b.constant(0), numInputs);
-  storeSums(numInputs);
-  if (pairs > 1)
-    b.loop(b.constant(pairs - 1), 1, {}, [&](Value before, ValueRange) {
-      Value row = b.mul(before, both);
-      products(b.add(row, b.constant(both)), numInputs);
-      scaleSums(row, numInputs);
-      storeSums(numInputs);
-      return Values();
-    });
-  if (pairs && shape.rows % both) {
-    products(b.constant(pairs * both), 1);
-    scaleSums(b.constant((pairs - 1) * both), numInputs);
-    storeSums(1);
-    scaleSums(b.constant(pairs * both), 1);
-  } else {
-    scaleSums(b.constant(std::max<int64_t>(pairs - 1, 0) * both), numInputs);
-  }
+  b.loop(b.constant(pairs), 1, {}, [&](Value pair, ValueRange) {
+    rows(b.mul(pair, both), MatrixRegisters::kOperands);
+    return Values();
+  });
+  if (shape.rows % both)
+    rows(b.constant(pairs * both), 1);
 }
 
 void MatrixTile::segment(Value index, int64_t blocks) {
-  int64_t most = partBlocks();
-  part(index, b.constant(0), std::min(most, blocks), true);
+  int64_t most = runBlocks();
+  run({index, b.constant(0), 1, std::min(most, blocks)});
   int64_t more = blocks / most - 1;
   if (more > 0)
     b.loop(b.constant(more), 1, {}, [&](Value i, ValueRange) {
-      part(index, b.mul(b.add(i, b.constant(1)), most), most, false);
+      Value first = b.mul(b.add(i, b.constant(1)), most);
+      run({index, first, 1, most, /*addsInputSums=*/false});
       return Values();
     });
   if (blocks > most && blocks % most)
-    part(index, b.constant(blocks / most * most), blocks % most, false);
+    run({index, b.constant(blocks / most * most), 1, blocks % most,
+         /*addsInputSums=*/false});
 }
 
 void MatrixTile::emit() {
@@ -250,13 +261,15 @@ void MatrixTile::emit() {
     return LLVM::AllocaOp::create(b, b.pointerType(), floats, b.word(vectors),
                                   lanes * 4);
   };
-  int64_t partWords = std::min(partBlocks(), line::columnBlocks(problem.k)) *
-                      layout.wordsPerBlock;
+  int64_t together = std::clamp<int64_t>(
+      kRunBytes / (segments.blocks() * layout.wordsPerBlock * 4), 1,
+      kMostTogether);
+  int64_t decodedWords = std::min(runBlocks(), line::columnBlocks(problem.k)) *
+                         layout.wordsPerBlock;
   int64_t stepWords = stepBlocks * layout.wordsPerBlock;
-  decoded = buffer(line::ceilDiv(partWords, stepWords) *
+  decoded = buffer(line::ceilDiv(decodedWords, stepWords) *
                    MatrixRegisters::kRows * shape.vectors);
-  sums = buffer(MatrixRegisters::kOperands * MatrixRegisters::kRows *
-                shape.vectors);
+  sums = buffer(together * sumsBytes() / (lanes * 4));
   // A buffer of the tile alone is what totals need.
   totals = shape.toBuffer ? output : buffer(shape.rows * shape.vectors);
   Value numTotals = b.constant(shape.rows * shape.vectors);
@@ -265,10 +278,16 @@ void MatrixTile::emit() {
     return Values();
   });
   registers.configure();
-  b.loop(b.constant(segments.numFull()), 1, {}, [&](Value index, ValueRange) {
-    segment(index, segments.blocks());
+  int64_t runs = segments.numFull() / together;
+  b.loop(b.constant(runs), 1, {}, [&](Value index, ValueRange) {
+    if (together == 1)
+      segment(index, segments.blocks());
+    else
+      run({b.mul(index, together), b.constant(0), together, segments.blocks()});
     return Values();
   });
+  for (int64_t index = runs * together; index < segments.numFull(); ++index)
+    segment(b.constant(index), segments.blocks());
   if (segments.tailBlocks())
     segment(b.constant(segments.numFull()), segments.tailBlocks());
   registers.release();

@@ -72,6 +72,11 @@ struct Products {
 };
 /// Empty if they are possible, else the rule they break.
 std::string verify(const Products &products);
+/// These, or more exact ones that take less time for `m` rows of x: one row is
+/// multiplied in f32 instead of bf16 where there is AMX, whose processors take
+/// longer for pairs of bf16 in vectors.
+Products bestProducts(const Products &products, const Target &target,
+                      int64_t m);
 
 /// One weight among those that read the same x.
 struct LinearWeight {
