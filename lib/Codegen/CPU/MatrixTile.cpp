@@ -183,7 +183,8 @@ void MatrixTile::addSums(Value firstRow, int64_t numInputs, const Run &run,
     for (int64_t i = 0; i < numInputs; ++i) {
       Value own = b.add(b.add(firstRow, row), b.constant(i * registerRows));
       Value from = inputRow(own);
-      // x of one run and of the next are in lines of their own.
+      // The words of the next run: rows lie too far apart for the processor's
+      // own prefetcher.
       Value next = b.advance(from, nextWords);
       for (int64_t at = 0; at < runBytes; at += line::kLineBytes)
         b.prefetchSoon(next, at);
